@@ -1,0 +1,117 @@
+"""Every error that scpd raises on purpose.
+
+::
+
+    ScpdError
+    ├── ConfigurationError       the file is wrong; carries every fault
+    ├── PeerError                the peer, or the way to it, ended what was going on
+    │   ├── ProtocolError        it broke PS3.8 or PS3.7; carries the A-ABORT source and reason
+    │   ├── Rejected             it answered A-ASSOCIATE-RJ
+    │   ├── Aborted              it sent A-ABORT
+    │   ├── ConnectionLost       the transport connection is gone
+    │   └── Expired              a deadline passed; carries which
+    ├── Interrupted              somebody in this process asked the association to end
+    ├── InvalidCommand           a command set that has no meaning (PS3.7 6.3)
+    ├── UnreadableDataSet        a data set that cannot be walked as far as is needed
+    └── StoreError               an instance was not stored; carries the C-STORE status
+
+An error carries its data and makes its own sentence; text that came from a peer is quoted in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class ScpdError(Exception):
+    """The root: whoever catches this catches everything scpd raises on purpose."""
+
+
+class ConfigurationError(ScpdError):
+    """A configuration with faults, all of them at once.
+
+    ``faults`` holds sentences of the form ``file:line: key: what; what to do``.
+    """
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
+class PeerError(ScpdError):
+    """The peer, or the connection to it, ended what was going on."""
+
+
+class ProtocolError(PeerError):
+    """The peer broke the rules of PS3.8 or PS3.7, and gets an A-ABORT for it.
+
+    ``reason`` is the Reason/Diag. of the A-ABORT with source "service-provider" (PS3.8 table 9-26):
+    0 not specified, 1 unrecognized PDU, 2 unexpected PDU, 4 unrecognized PDU parameter,
+    5 unexpected PDU parameter, 6 invalid PDU parameter value.
+    """
+
+    def __init__(self, what: str, *, reason: int = 0) -> None:
+        super().__init__(what)
+        self.what = what
+        self.reason = reason
+
+
+class Rejected(PeerError):
+    """The peer answered A-ASSOCIATE-RJ; the numbers are those of PS3.8 table 9-21."""
+
+    def __init__(self, result: int, source: int, reason: int, words: str) -> None:
+        super().__init__(f"the peer rejected the association: {words}")
+        self.result = result
+        self.source = source
+        self.reason = reason
+        self.words = words
+
+
+class Aborted(PeerError):
+    """The peer sent A-ABORT; the numbers are those of PS3.8 table 9-26."""
+
+    def __init__(self, source: int, reason: int, words: str) -> None:
+        super().__init__(f"the peer aborted the association: {words}")
+        self.source = source
+        self.reason = reason
+        self.words = words
+
+
+class ConnectionLost(PeerError):
+    """The transport connection was closed, reset, or never came about."""
+
+
+class Expired(PeerError):
+    """A deadline passed. ``which`` names it as the configuration does: artim, idle, message, write."""
+
+    def __init__(self, which: str, what: str) -> None:
+        super().__init__(f"{what} (timeouts.{which})")
+        self.which = which
+
+
+class Interrupted(ScpdError):
+    """Somebody in this process asked the association to end; ``why`` is for the log."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class InvalidCommand(ScpdError):
+    """A command set whose bytes or elements have no meaning (PS3.7 6.3)."""
+
+
+class UnreadableDataSet(ScpdError):
+    """A data set that cannot be walked as far as is needed (PS3.5 section 7)."""
+
+
+class StoreError(ScpdError):
+    """An instance that was not stored. ``status`` is what the C-STORE response says (PS3.4 B.2.3)."""
+
+    def __init__(self, status: int, what: str) -> None:
+        super().__init__(what)
+        self.status = status
+        self.what = what
