@@ -43,9 +43,7 @@ def parse_ae_title(text: str) -> str:
     if not title:
         raise ValueError("an AE title needs at least one character that is not a space")
     if len(title) > AE_TITLE_LENGTH:
-        raise ValueError(
-            f"an AE title has at most {AE_TITLE_LENGTH} characters, {quote(title)} has {len(title)}"
-        )
+        raise ValueError(f"an AE title has at most {AE_TITLE_LENGTH} characters, {quote(title)} has {len(title)}")
     if not _AE_CHARACTERS.fullmatch(title):
         raise ValueError(
             f"{quote(title)} is not an AE title; write ASCII letters, digits and signs, "

@@ -41,11 +41,7 @@ _RETIRED_NAMELESS = ("1.2.840.10008.5.1.4.1.1.12.77", "1.2.840.10008.5.1.4.1.1.4
 
 VERIFICATION: tuple[UID, ...] = (SOP_CLASSES["Verification"],)
 STORAGE: tuple[UID, ...] = (
-    *(
-        uid
-        for keyword, uid in SOP_CLASSES.items()
-        if "Storage" in keyword and not keyword.startswith(_NOT_STORED)
-    ),
+    *(uid for keyword, uid in SOP_CLASSES.items() if "Storage" in keyword and not keyword.startswith(_NOT_STORED)),
     *(UID(uid) for uid in _RETIRED_NAMELESS),
 )
 
