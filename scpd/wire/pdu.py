@@ -20,6 +20,8 @@ _FIXED = struct.Struct(">Hxx16s16s32s")
 _FOUR_BYTES = struct.Struct(">xBBB")
 _APPLICATION_CONTEXT_ITEM = 0x10
 
+# The shortest P-DATA-TF that moves anything: a value header and two bytes, since fragments are even (annex E.1).
+LEAST_MAXIMUM_LENGTH = VALUE_HEADER.size + 2
 # The DICOM Application Context Name (PS3.7 A.2.1), the only one there is.
 APPLICATION_CONTEXT_NAME = "1.2.840.10008.3.1.1.1"
 

@@ -1,0 +1,176 @@
+"""Command sets ↔ bytes (PS3.7 6.3.1, annex E).
+
+Implicit VR Little Endian, nothing but group 0000, elements in increasing order: small and regular, so ``struct``
+does it and no general data set object is made.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from scpd.dimse.command import (
+    COMMANDS,
+    NO_DATA_SET,
+    RESPONSE_BIT,
+    Command,
+    Element,
+    Kind,
+    Request,
+    Response,
+    UnrecognizedRQ,
+)
+from scpd.errors import InvalidCommand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_HEADER = struct.Struct("<HHI")
+_SHORT = struct.Struct("<HHIH")
+_GROUP_LENGTH = struct.Struct("<HHII")
+_COMMAND_FIELD = 0x0100
+_MESSAGE_ID = 0x0110
+_RESPONDED_TO = 0x0120
+_DATA_SET_TYPE = 0x0800
+_STATUS = 0x0900
+_SOME_DATA_SET = 0x0001
+
+# Element number, field, kind of each message, in the order of the wire.
+_LAYOUTS: dict[type[Command], tuple[tuple[int, str, Kind], ...]] = {}
+
+
+def encode(command: Command) -> bytes:
+    """A command set with its group length, elements in increasing order (PS3.7 6.3.1)."""
+    parts = []
+    for number, name, kind in _layout(type(command)):
+        value = getattr(command, name)
+        if kind == Kind.US:
+            if value is not None:
+                parts.append(_SHORT.pack(0, number, 2, value))
+        elif kind == Kind.DATA_SET_TYPE:
+            parts.append(_SHORT.pack(0, number, 2, _SOME_DATA_SET if value else NO_DATA_SET))
+        elif value:
+            raw = _ENCODERS[kind](value)
+            parts.append(_HEADER.pack(0, number, len(raw)) + raw)
+    body = b"".join(parts)
+    return _GROUP_LENGTH.pack(0, 0, 4, len(body)) + body
+
+
+def decode(data: bytes | memoryview) -> Command:
+    """A command set from its bytes.
+
+    Elements of group 0000 that the message does not have are skipped, retired ones among them. Raises
+    :class:`InvalidCommand` for lengths that lie, an element that stands twice or belongs to another group, a value
+    of the wrong size, or a missing Command Field, Message ID or Status.
+    """
+    elements = _split(bytes(data))
+    command_field = _required(elements, _COMMAND_FIELD, "Command Field")
+    kind = COMMANDS.get(command_field)
+    if kind is None:
+        return _unrecognized(elements, command_field)
+    if issubclass(kind, Request):
+        _required(elements, _MESSAGE_ID, "Message ID")
+    else:
+        _required(elements, _RESPONDED_TO, "Message ID Being Responded To")
+    if issubclass(kind, Response):
+        _required(elements, _STATUS, "Status")
+    values: dict[str, Any] = {}
+    for number, name, how in _layout(kind):
+        raw = elements.get(number)
+        if raw is not None and number != _COMMAND_FIELD:
+            values[name] = _DECODERS[how](raw, number)
+    return kind(**values)
+
+
+def _read_layout(kind: type[Command]) -> tuple[tuple[int, str, Kind], ...]:
+    layout = [(_COMMAND_FIELD, "command_field", Kind.US)]
+    for one in fields(kind):
+        element = one.metadata.get("element")
+        if isinstance(element, Element):
+            layout.append((element.number, one.name, element.kind))
+    return tuple(sorted(layout))
+
+
+def _layout(kind: type[Command]) -> tuple[tuple[int, str, Kind], ...]:
+    layout = _LAYOUTS.get(kind)
+    if layout is None:
+        layout = _LAYOUTS[kind] = _read_layout(kind)
+    return layout
+
+
+def _split(data: bytes) -> dict[int, bytes]:
+    elements: dict[int, bytes] = {}
+    start, end = 0, len(data)
+    while start < end:
+        if start + 8 > end:
+            raise InvalidCommand(f"{end - start} bytes after the last element of the command set")
+        group, number, length = _HEADER.unpack_from(data, start)
+        start += 8
+        if group or number in elements:
+            raise InvalidCommand(f"element ({group:04X},{number:04X}) has no place in the command set")
+        if start + length > end:
+            raise InvalidCommand(f"element (0000,{number:04X}) claims {length} bytes, {end - start} are left")
+        elements[number] = data[start : start + length]
+        start += length
+    return elements
+
+
+def _unrecognized(elements: Mapping[int, bytes], number: int) -> UnrecognizedRQ:
+    if number & RESPONSE_BIT:
+        raise InvalidCommand(f"a response to the unknown operation {number & ~RESPONSE_BIT:04X}H")
+    return UnrecognizedRQ(
+        message_id=_required(elements, _MESSAGE_ID, "Message ID"),
+        has_data_set=_required(elements, _DATA_SET_TYPE, "Command Data Set Type") != NO_DATA_SET,
+        number=number,
+    )
+
+
+def _required(elements: Mapping[int, bytes], number: int, name: str) -> int:
+    if number not in elements:
+        raise InvalidCommand(f"a command set without {name} (0000,{number:04X})")
+    return _decode_us(elements[number], number)
+
+
+def _decode_us(raw: bytes, number: int) -> int:
+    if len(raw) != 2:
+        raise InvalidCommand(f"element (0000,{number:04X}) has {len(raw)} bytes, not 2")
+    return raw[0] | raw[1] << 8
+
+
+def _decode_data_set_type(raw: bytes, number: int) -> bool:
+    return _decode_us(raw, number) != NO_DATA_SET
+
+
+def _decode_text(raw: bytes, _: int) -> str:
+    return raw.decode("ascii", "backslashreplace").strip("\0 ")
+
+
+def _decode_tags(raw: bytes, number: int) -> tuple[int, ...]:
+    if len(raw) % 4:
+        raise InvalidCommand(f"element (0000,{number:04X}) has {len(raw)} bytes, not a multiple of 4")
+    return tuple(group << 16 | element for group, element in struct.iter_unpack("<HH", raw))
+
+
+def _encode_uid(value: str) -> bytes:
+    raw = value.encode("ascii")
+    return raw + b"\0" if len(raw) & 1 else raw
+
+
+def _encode_text(value: str) -> bytes:
+    raw = value.encode("ascii", "replace")
+    return raw + b" " if len(raw) & 1 else raw
+
+
+def _encode_tags(value: tuple[int, ...]) -> bytes:
+    return b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in value)
+
+
+_DECODERS = {
+    Kind.US: _decode_us,
+    Kind.UI: _decode_text,
+    Kind.TEXT: _decode_text,
+    Kind.AT: _decode_tags,
+    Kind.DATA_SET_TYPE: _decode_data_set_type,
+}
+_ENCODERS: dict[Kind, Callable[[Any], bytes]] = {Kind.UI: _encode_uid, Kind.TEXT: _encode_text, Kind.AT: _encode_tags}

@@ -1,0 +1,101 @@
+"""The whole of an A-ASSOCIATE-RQ: an agreement with its A-ASSOCIATE-AC, or a rejection with its A-ASSOCIATE-RJ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scpd.names import is_uid, quote
+from scpd.negotiation import contexts, reject
+from scpd.negotiation.offer import AcceptedContext, Agreement, Offer, RejectedContext, Rejection
+from scpd.wire.contexts import ContextResult, PresentationContextAC
+from scpd.wire.pdu import APPLICATION_CONTEXT_NAME, LEAST_MAXIMUM_LENGTH, AssociateAC
+from scpd.wire.user_info import AsynchronousOperationsWindow, UserInformation
+
+if TYPE_CHECKING:
+    from scpd.wire.pdu import AssociateRQ
+    from scpd.wire.user_info import RoleSelection
+
+# What a peer that announces no maximum length is sent: DICOM's customary 16 KiB.
+_UNANNOUNCED_LENGTH = 16 * 1024
+
+
+def agree(request: AssociateRQ, offer: Offer) -> Agreement | Rejection:
+    """What ``offer`` makes of ``request`` (PS3.7 annex D, PS3.8 9.3.2 to 9.3.4)."""
+    return refuse(request, offer) or _accept(request, offer)
+
+
+def refuse(request: AssociateRQ, offer: Offer) -> Rejection | None:
+    """The reason to reject the request as a whole, if there is one."""
+    if not request.protocol_version & 1:  # PS3.8 9.3.2: bit 0 alone is tested
+        return reject.protocol_version(f"protocol version {request.protocol_version:04X}H lacks bit 0")
+    if request.application_context_name != APPLICATION_CONTEXT_NAME:
+        return reject.application_context(
+            f"application context name {quote(request.application_context_name)} is not DICOM's"
+        )
+    if offer.check_called_ae_title and request.called_ae_title != offer.ae_title:
+        return reject.called_ae_title(
+            f"called AE title {quote(request.called_ae_title)} is not {quote(offer.ae_title)}", "called_ae_title"
+        )
+    announced = request.user_information.maximum_length
+    if announced and announced < LEAST_MAXIMUM_LENGTH:
+        return reject.no_reason(f"its maximum length of {announced} bytes leaves no room for a fragment")
+    return None
+
+
+def _accept(request: AssociateRQ, offer: Offer) -> Agreement:
+    proposals: dict[str, RoleSelection] = {}
+    for proposal in request.user_information.roles:
+        proposals.setdefault(proposal.sop_class_uid, proposal)
+    accepted: dict[int, AcceptedContext] = {}
+    rejected: list[RejectedContext] = []
+    answers: list[PresentationContextAC] = []
+    granted: dict[str, RoleSelection] = {}
+    for proposed in request.presentation_contexts:
+        decision, roles = contexts.decide(proposed, offer, proposals.get(proposed.abstract_syntax))
+        if roles.answer:
+            granted[proposed.abstract_syntax] = roles.answer
+        if isinstance(decision, AcceptedContext):
+            accepted[decision.context_id] = decision
+            answers.append(
+                PresentationContextAC(decision.context_id, ContextResult.ACCEPTANCE, decision.transfer_syntax)
+            )
+        else:
+            rejected.append(decision)
+            syntax = proposed.transfer_syntaxes[0] if proposed.transfer_syntaxes else ""
+            answers.append(PresentationContextAC(decision.context_id, decision.result, _safe(syntax)))
+    announced = request.user_information.maximum_length
+    return Agreement(
+        _answer(request, offer, answers, tuple(granted.values())),
+        accepted,
+        tuple(rejected),
+        _UNANNOUNCED_LENGTH if announced is None else announced,
+    )
+
+
+def _safe(name: str) -> str:
+    # A rejected context repeats a transfer syntax that nobody tests (PS3.8 9.3.3.2): what is no UID stays away.
+    return name if is_uid(name) else ""
+
+
+def _answer(
+    request: AssociateRQ,
+    offer: Offer,
+    answers: list[PresentationContextAC],
+    roles: tuple[RoleSelection, ...],
+) -> AssociateAC:
+    asked = request.user_information.window
+    user_information = UserInformation(
+        maximum_length=offer.maximum_length,
+        implementation_class_uid=offer.implementation_class_uid,
+        implementation_version_name=offer.implementation_version_name,
+        # One operation at a time, whatever was proposed (PS3.7 D.3.3.3); silence would mean the same.
+        window=AsynchronousOperationsWindow(1, 1) if asked else None,
+        roles=roles,
+    )
+    return AssociateAC(
+        called_field=request.called_field,
+        calling_field=request.calling_field,
+        reserved=request.reserved,
+        user_information=user_information,
+        presentation_contexts=tuple(answers),
+    )
