@@ -32,17 +32,22 @@ def command(context_id: int, encoded: bytes, maximum_length: int) -> bytes:
     longest = longest_fragment(maximum_length)
     if len(encoded) <= longest:
         return header(context_id, len(encoded), is_command=True, is_last=True) + encoded
-    return b"".join(part for pair in _cut(context_id, memoryview(encoded), longest, is_command=True) for part in pair)
+    parts = (part for pair in _cut(context_id, memoryview(encoded), longest, is_command=True) for part in pair)
+    return b"".join(parts)
 
 
-def data_set(context_id: int, encoded: memoryview, maximum_length: int) -> Iterator[tuple[bytes, memoryview]]:
-    """A data set as pairs of header and fragment; the fragments are views of what was given."""
-    return _cut(context_id, encoded, longest_fragment(maximum_length), is_command=False)
+def data_set(
+    context_id: int, encoded: memoryview, maximum_length: int, *, is_last: bool = True
+) -> Iterator[tuple[bytes, memoryview]]:
+    """A data set, or an even piece of one, as pairs of header and fragment; the fragments are views of it."""
+    return _cut(context_id, encoded, longest_fragment(maximum_length), is_command=False, is_last=is_last)
 
 
-def _cut(context_id: int, encoded: memoryview, longest: int, *, is_command: bool) -> Iterator[tuple[bytes, memoryview]]:
+def _cut(
+    context_id: int, encoded: memoryview, longest: int, *, is_command: bool, is_last: bool = True
+) -> Iterator[tuple[bytes, memoryview]]:
     total = len(encoded)
     for start in range(0, max(total, 1), longest):
         part = encoded[start : start + longest]
-        is_last = start + longest >= total
-        yield header(context_id, len(part), is_command=is_command, is_last=is_last), part
+        ends = is_last and start + longest >= total
+        yield header(context_id, len(part), is_command=is_command, is_last=ends), part

@@ -1,0 +1,207 @@
+"""The first elements of a data set, read as it streams by (PS3.5 section 7).
+
+A lean walk over explicit or implicit elements that holds nothing but the values it was asked for, and stops as soon
+as the last of them cannot come any more. It never builds a data set, never recurses, and skips what it does not want
+without keeping it, sequences of undefined length included.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING, Protocol
+
+from scpd.errors import UnreadableDataSet
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+IMPLICIT_LITTLE = "1.2.840.10008.1.2"
+EXPLICIT_BIG = "1.2.840.10008.1.2.2"
+# JPIP Referenced Deflate and its HTJ2K sister are deflated as a whole, as PS3.5 A.5 is.
+DEFLATED = frozenset(("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"))
+
+_UNDEFINED = 0xFFFFFFFF
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+# PS3.5 7.1.2: these have two reserved bytes and a 32-bit length; 7.1.3 defers to later VRs, all of that form.
+_SHORT_VR = frozenset(vr.encode() for vr in ["AE", "AS", "AT", "CS", "DA", "DS", "DT", "FL", "FD", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US"])
+_DEEPEST = 64
+_LONGEST_VALUE = 64 * 1024
+_MOST_INFLATED = 1024 * 1024
+_INFLATE_STEP = 16 * 1024
+_LAST = 0xFFFFFFFF
+
+
+class Reader(Protocol):
+    """What reads the head of a data set; ``values`` are raw, by tag."""
+
+    values: dict[int, bytes]
+    done: bool
+
+    def feed(self, data: memoryview) -> None:
+        """Take the next bytes; nothing of them is kept but the values asked for."""
+
+    def finish(self) -> None:
+        """The data set has ended: raises :class:`UnreadableDataSet` when it ends inside an element."""
+
+
+def reader(transfer_syntax: str, tags: Collection[int], *, whole: bool = False) -> Reader:
+    """A reader for ``tags`` of a data set in ``transfer_syntax``; ``whole`` walks on to the end of the data set."""
+    if transfer_syntax in DEFLATED:
+        return _InflatingReader(tags)
+    return Walk(
+        tags,
+        explicit=transfer_syntax != IMPLICIT_LITTLE,
+        order=">" if transfer_syntax == EXPLICIT_BIG else "<",
+        whole=whole,
+    )
+
+
+class Walk:
+    """A resumable walk over the elements of one data set."""
+
+    def __init__(self, tags: Collection[int], *, explicit: bool = True, order: str = "<", whole: bool = False) -> None:
+        self.values: dict[int, bytes] = {}
+        self.done = False
+        self._tags = frozenset(tags)
+        self._last = _LAST if whole else max(tags, default=0)
+        self._explicit = explicit
+        self._short = struct.Struct(order + "HH2sH")
+        self._long = struct.Struct(order + "HHI")
+        self._length = struct.Struct(order + "I")
+        self._left_over = b""
+        self._skip = 0
+        self._depth = 0
+        self._implicit_depth = 0  # from this depth on, the inside of a UN of undefined length is implicit (PS3.5 6.2.2)
+        self._first = True
+
+    def feed(self, data: memoryview) -> None:
+        """Take the next bytes of the data set."""
+        if self.done:
+            return
+        if self._skip:
+            count = min(self._skip, len(data))
+            self._skip -= count
+            data = data[count:]
+        if self._left_over:
+            data = memoryview(self._left_over + bytes(data))
+            self._left_over = b""
+        if data:
+            stopped = self._walk(data)
+            if not self.done:
+                self._left_over = bytes(data[stopped:])
+
+    def finish(self) -> None:
+        """Raise :class:`UnreadableDataSet` if what was walked ends inside an element or sequence."""
+        if not self.done and (self._skip or self._left_over or self._depth):
+            raise UnreadableDataSet("the data set ends inside an element")
+
+    def _walk(self, data: memoryview) -> int:
+        """Walk as far as ``data`` goes; returns where the first element begins that is not whole."""
+        start, end = 0, len(data)
+        short, tags, last = self._short.unpack_from, self._tags, self._last
+        if self._first and end >= 8:
+            self._begin(data)
+        while start + 8 <= end:
+            group, element, vr, length = short(data, start)
+            tag = group << 16 | element
+            body = start + 8
+            if tag > last and not self._depth:
+                self.done = True
+                return start
+            if self._depth or vr not in _SHORT_VR or not self._explicit:
+                header = self._long_header(data, start, tag, vr)
+                if header is None:
+                    return start
+                body, length = header
+                if length == _UNDEFINED or group == 0xFFFE:
+                    length = self._structure(tag, vr, length)
+            stop = body + length
+            if tag in tags and not self._depth:
+                if stop > end:
+                    _check_length(tag, length)
+                    return start
+                self.values[tag] = bytes(data[body:stop])
+            elif stop > end:
+                self._skip = stop - end
+                return end
+            start = stop
+        return start
+
+    def _begin(self, data: memoryview) -> None:
+        self._first = False
+        group = self._short.unpack_from(data)[0]
+        if group in (0x0000, 0x0002):  # PS3.10 7.1: command and meta elements have no place in a data set
+            raise UnreadableDataSet(f"the data set begins with an element of group {group:04X}")
+        # Some devices send implicit VR where explicit was agreed; the place of the first VR tells.
+        if self._explicit and not _looks_like_vr(bytes(data[4:6])) and data[6] == data[7] == 0:
+            self._explicit = False
+
+    def _long_header(self, data: memoryview, start: int, tag: int, vr: bytes) -> tuple[int, int] | None:
+        """Where the value begins and how long it is, for headers other than the short explicit one."""
+        inside_un = self._implicit_depth and self._depth >= self._implicit_depth
+        if not self._explicit or inside_un or tag >> 16 == 0xFFFE:
+            return start + 8, self._long.unpack_from(data, start)[2]
+        if vr in _SHORT_VR:
+            return start + 8, self._short.unpack_from(data, start)[3]
+        if not _looks_like_vr(vr):
+            raise UnreadableDataSet(f"element {tag:08X} has the impossible VR {vr!r}")
+        if start + 12 > len(data):
+            return None
+        return start + 12, self._length.unpack_from(data, start + 8)[0]
+
+    def _structure(self, tag: int, vr: bytes, length: int) -> int:
+        """Items, delimiters and values of undefined length change the depth; returns the bytes to skip."""
+        if tag in (_ITEM_END, _SEQUENCE_END):
+            if not self._depth:
+                raise UnreadableDataSet(f"delimiter {tag:08X} outside a sequence")
+            self._depth -= 1
+            if self._depth < self._implicit_depth:
+                self._implicit_depth = 0
+            return 0
+        if length != _UNDEFINED:
+            return length
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise UnreadableDataSet(f"sequences nested deeper than {_DEEPEST}")
+        if tag != _ITEM and self._explicit and vr == b"UN" and not self._implicit_depth:
+            self._implicit_depth = self._depth
+        return 0
+
+
+def _check_length(tag: int, length: int) -> None:
+    if length > _LONGEST_VALUE:
+        raise UnreadableDataSet(f"element {tag:08X} has {length} bytes, too long for its kind")
+
+
+def _looks_like_vr(vr: bytes) -> bool:
+    return all(0x41 <= character <= 0x5A for character in vr)
+
+
+class _InflatingReader:
+    """The head of a deflated data set (PS3.5 A.5), inflated in small steps and never beyond a bound."""
+
+    def __init__(self, tags: Collection[int]) -> None:
+        self._walk = Walk(tags)
+        self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._left = _MOST_INFLATED
+        self.values = self._walk.values
+        self.done = False
+
+    def feed(self, data: memoryview) -> None:
+        """Take the next deflated bytes."""
+        pending: bytes | memoryview = data
+        while pending and not self.done:
+            try:
+                inflated = self._inflate.decompress(pending, _INFLATE_STEP)
+            except zlib.error as error:
+                raise UnreadableDataSet(f"the deflated data set cannot be inflated: {error}") from None
+            self._left -= len(inflated)
+            self._walk.feed(memoryview(inflated))
+            self.done = self._walk.done or self._left <= 0 or self._inflate.eof
+            pending = self._inflate.unconsumed_tail
+
+    def finish(self) -> None:
+        """Raise :class:`UnreadableDataSet` if the head ends inside an element."""
+        if self._left > 0:
+            self._walk.finish()

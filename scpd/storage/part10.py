@@ -1,0 +1,52 @@
+"""The front of a DICOM file: preamble, prefix and file meta information (PS3.10 section 7.1).
+
+The meta information is made of what was negotiated and commanded, never of what the data set claims; the preamble is
+zeros, so that nothing executable can hide in it.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from scpd.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
+_SHORT = struct.Struct("<HH2sH")
+_GROUP_LENGTH = struct.Struct("<HH2sHI")
+_VERSION = bytes.fromhex("0200 0100") + b"OB\0\0" + bytes.fromhex("02000000 0001")
+_PREAMBLE = bytes(128) + b"DICM"
+
+
+def _element(element: int, vr: bytes, value: str, padding: bytes) -> bytes:
+    raw = value.encode("ascii", "replace")
+    if len(raw) & 1:
+        raw += padding
+    return _SHORT.pack(0x0002, element, vr, len(raw)) + raw
+
+
+class FileMeta:
+    """File meta information but for the instance: one for each presentation context of an association.
+
+    ``source`` is the AE title that sent the instance (0002,0016).
+    """
+
+    def __init__(self, transfer_syntax: str, source: str) -> None:
+        self._rest = b"".join(
+            (
+                _element(0x0010, b"UI", transfer_syntax, b"\0"),
+                _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID, b"\0"),
+                _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME, b" "),
+                _element(0x0016, b"AE", source, b" ") if source else b"",
+            )
+        )
+
+    def header(self, sop_class_uid: str, sop_instance_uid: str) -> bytes:
+        """Everything of the file before the data set."""
+        body = b"".join(
+            (
+                _VERSION,
+                _element(0x0002, b"UI", sop_class_uid, b"\0"),
+                _element(0x0003, b"UI", sop_instance_uid, b"\0"),
+                self._rest,
+            )
+        )
+        return _PREAMBLE + _GROUP_LENGTH.pack(0x0002, 0x0000, b"UL", 4, len(body)) + body

@@ -1,0 +1,246 @@
+"""A directory of instances: temporary file → fsync → rename → then, and only then, it counts (PS3.10 files).
+
+Nothing partial is ever visible under a final name. Every path is opened from the root's own descriptor, component by
+component and never through a symbolic link, and an instance is refused when the directory that was opened is no longer
+the one that stands at its path (an unmounted disk leaves an empty mount point behind).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import itertools
+import os
+import secrets
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from scpd.dimse.status import DUPLICATE_SOP_INSTANCE, OUT_OF_RESOURCES
+from scpd.errors import ScpdError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+SPOOL = ".incoming"
+# Temporary names of this process: others may share the directory, from other containers too.
+_OURS = secrets.token_hex(4)
+_NAMES = (f"{_OURS}-{number}" for number in itertools.count())
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE_MODE, _DIRECTORY_MODE = 0o640, 0o750
+_MOST_VIEWS = 1000  # IOV_MAX is 1024 on Linux
+# File systems without hard links say one of these.
+_NO_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK))
+
+
+@dataclass(frozen=True, slots=True)
+class StorePolicy:
+    """How a store treats what it gets; ``reserve`` is the free space, in bytes, that it leaves."""
+
+    duplicates: Literal["replace", "keep", "reject"] = "replace"
+    durable: bool = True
+    reserve: int = 0
+
+
+def out_of_resources(error: OSError, doing: str) -> StoreError:
+    """What a failed system call means to the sender: keep the instance, come again."""
+    return StoreError(OUT_OF_RESOURCES, f"{doing}: {error.strerror or error}")
+
+
+class Store:
+    """An open storage directory. ``swept`` names the leftovers that an earlier crash left and opening removed."""
+
+    def __init__(self, directory: Path, policy: StorePolicy) -> None:
+        self.directory = directory
+        self.policy = policy
+        self._without_links = threading.Lock()
+        try:
+            directory.mkdir(_DIRECTORY_MODE, parents=True, exist_ok=True)
+            self._root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            with suppress(FileExistsError):
+                os.mkdir(SPOOL, _DIRECTORY_MODE, dir_fd=self._root)
+            self._spool = os.open(SPOOL, _DIRECTORY, dir_fd=self._root)
+            self.swept = self._sweep()
+            self._try_writing()
+        except OSError as error:
+            raise ScpdError(f"the storage directory {directory} cannot be used: {error.strerror}") from error
+        status = os.fstat(self._root)
+        self._identity = (status.st_dev, status.st_ino)
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        os.close(self._spool)
+        os.close(self._root)
+
+    def free_space(self) -> int:
+        """Bytes that are free for us on the file system."""
+        status = os.fstatvfs(self._root)
+        return status.f_bavail * status.f_frsize
+
+    def begin(self, header: bytes) -> Incoming:
+        """A new instance, with ``header`` before its data set. Raises :class:`StoreError` with A700."""
+        try:
+            here = self.directory.stat()
+            if (here.st_dev, here.st_ino) != self._identity:
+                raise StoreError(
+                    OUT_OF_RESOURCES,
+                    "storage.directory is not the directory that was opened at the start: unmounted or moved",
+                )
+            if self.policy.reserve and self.free_space() < self.policy.reserve:
+                raise StoreError(OUT_OF_RESOURCES, "less space is free than storage.reserve")
+            name = next(_NAMES)
+            descriptor = os.open(name, _NEW_FILE, _FILE_MODE, dir_fd=self._spool)
+        except OSError as error:
+            raise out_of_resources(error, "a temporary file cannot be made") from error
+        return Incoming(self, name, descriptor, header)
+
+    def _sweep(self) -> tuple[str, ...]:
+        """Remove what a crash left; not while another process uses the directory, whose files these may be."""
+        try:
+            fcntl.flock(self._spool, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(self._spool, fcntl.LOCK_SH)
+            return ()
+        names = tuple(sorted(os.listdir(self._spool)))  # noqa: PTH208 by descriptor, as everything here
+        for name in names:
+            os.unlink(name, dir_fd=self._spool)
+        fcntl.flock(self._spool, fcntl.LOCK_SH)
+        return names
+
+    def _try_writing(self) -> None:
+        name = next(_NAMES)
+        os.close(os.open(name, _NEW_FILE, _FILE_MODE, dir_fd=self._spool))
+        os.unlink(name, dir_fd=self._spool)
+
+    def _open_directory(self, components: Sequence[str]) -> int:
+        """The descriptor of a directory below the root, made where it is missing; the caller closes it."""
+        current = os.dup(self._root) if not components else self._root
+        for component in components:
+            try:
+                deeper = self._enter(current, component)
+            finally:
+                if current != self._root:
+                    os.close(current)
+            current = deeper
+        return current
+
+    def _enter(self, parent: int, component: str) -> int:
+        with suppress(FileNotFoundError):
+            return os.open(component, _DIRECTORY, dir_fd=parent)
+        with suppress(FileExistsError):
+            os.mkdir(component, _DIRECTORY_MODE, dir_fd=parent)
+            if self.policy.durable:
+                os.fsync(parent)
+        return os.open(component, _DIRECTORY, dir_fd=parent)
+
+    def place(self, temporary: str, components: Sequence[str]) -> bool:
+        """Give a finished temporary file its final name; False when the instance was there and stays."""
+        *directories, name = components
+        directory = self._open_directory(directories)
+        try:
+            placed = self._rename(temporary, directory, name)
+            if placed and self.policy.durable:
+                os.fsync(directory)
+        finally:
+            os.close(directory)
+        return placed
+
+    def _rename(self, temporary: str, directory: int, name: str) -> bool:
+        if self.policy.duplicates == "replace":
+            os.rename(temporary, name, src_dir_fd=self._spool, dst_dir_fd=directory)
+            return True
+        try:
+            # A link never replaces, so two writers of one instance cannot both win.
+            os.link(temporary, name, src_dir_fd=self._spool, dst_dir_fd=directory, follow_symlinks=False)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return self._rename_if_absent(temporary, directory, name)
+        os.unlink(temporary, dir_fd=self._spool)
+        return True
+
+    def _rename_if_absent(self, temporary: str, directory: int, name: str) -> bool:
+        with self._without_links:
+            with suppress(FileNotFoundError):
+                os.stat(name, dir_fd=directory, follow_symlinks=False)
+                return False
+            os.rename(temporary, name, src_dir_fd=self._spool, dst_dir_fd=directory)
+            return True
+
+    def discard(self, temporary: str) -> None:
+        """Remove a temporary file that came to nothing."""
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=self._spool)
+
+
+class Incoming:
+    """An instance on its way to disk. Whoever began it ends it: :meth:`commit` or :meth:`abandon`.
+
+    ``size`` is the number of bytes of the data set written so far.
+    """
+
+    def __init__(self, store: Store, name: str, descriptor: int, header: bytes) -> None:
+        self.size = 0
+        self._store = store
+        self._name = name
+        self._descriptor = descriptor
+        self._header = header
+
+    def write(self, views: Sequence[memoryview]) -> None:
+        """Append what arrived, in as few system calls as there can be. Raises :class:`StoreError` with A700."""
+        pieces: list[bytes | memoryview] = [self._header, *views] if self._header else list(views)
+        try:
+            for first in range(0, len(pieces), _MOST_VIEWS):
+                self._write_all(pieces[first : first + _MOST_VIEWS])
+        except OSError as error:
+            raise out_of_resources(error, "the instance cannot be written") from error
+        self._header = b""
+        self.size += sum(map(len, views))
+
+    def _write_all(self, pieces: list[bytes | memoryview]) -> None:
+        total = sum(map(len, pieces))
+        written = os.writev(self._descriptor, pieces)
+        if written != total:  # a full disk or a limit cuts a write short before it fails
+            rest = memoryview(b"".join(pieces))[written:]
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+
+    def commit(self, components: Sequence[str]) -> bool:
+        """Make the instance durable under its final path.
+
+        True when it is stored, False when ``duplicates: keep`` left the one that was there. Raises
+        :class:`StoreError` with A700, or with 0111H for ``duplicates: reject``.
+        """
+        try:
+            if self._store.policy.durable:
+                os.fsync(self._descriptor)
+            self._close()
+            placed = self._store.place(self._name, components)
+        except OSError as error:
+            raise out_of_resources(error, "the instance cannot be put in its place") from error
+        if placed:
+            self._name = ""
+        else:
+            self.abandon()
+            if self._store.policy.duplicates == "reject":
+                raise StoreError(DUPLICATE_SOP_INSTANCE, "the instance is there already (storage.duplicates: reject)")
+        return placed
+
+    def abandon(self) -> None:
+        """Remove what was written; does nothing after a commit."""
+        with suppress(OSError):
+            self._close()
+        if self._name:
+            with suppress(OSError):
+                self._store.discard(self._name)
+            self._name = ""
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)

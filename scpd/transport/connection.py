@@ -1,0 +1,144 @@
+"""One TCP connection: bytes in and out under deadlines, and a way for another thread to end a wait.
+
+The socket never blocks: it is tried first, and waited for with ``poll`` only when it has nothing, so that a stream of
+data costs one system call a buffer. Another thread wakes a waiting worker by shutting down the receiving half; sending
+still works then, and so does the A-ABORT that follows.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from scpd.errors import ConnectionLost, Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scpd.transport.deadline import Deadline
+
+# DCMTK writes a PDU in two pieces and waits for the acknowledgement of the first, which the system would delay by
+# 40 ms. Asking for it at once does not stick, so it is asked for before each wait; where it does not exist, nothing is.
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+_MOST_PARTS = 1000  # IOV_MAX is 1024 on Linux
+# The system's own probes find a peer that is gone without a word (seconds, seconds, count; milliseconds).
+_KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 120_000))
+
+
+class Connection:
+    """An open connection. ``peer`` is its address for people; ``received`` and ``sent`` count bytes."""
+
+    def __init__(self, sock: socket.socket, peer: str) -> None:
+        self.peer = peer
+        self.received = 0
+        self.sent = 0
+        self._socket = sock
+        self._interrupted: str | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        sock.setblocking(False)
+        _set_options(sock)
+        self._readable = select.poll()
+        self._readable.register(sock, select.POLLIN)
+
+    def receive(self, view: memoryview, deadline: Deadline) -> int:
+        """Fill ``view`` as far as there is something; 0 at the end of the stream.
+
+        Raises :class:`Expired`, :class:`Interrupted` and :class:`ConnectionLost`.
+        """
+        while True:
+            count = self.try_receive(view)
+            if count is not None:
+                return count
+            if _QUICKACK is not None:
+                with suppress(OSError):
+                    self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+            self._readable.poll(deadline.remaining() * 1000)
+
+    def try_receive(self, view: memoryview) -> int | None:
+        """The same without waiting; None when there is nothing yet."""
+        try:
+            count = self._socket.recv_into(view)
+        except BlockingIOError:
+            if self._interrupted is not None:
+                raise Interrupted(self._interrupted) from None
+            return None
+        except OSError as error:
+            raise ConnectionLost(f"the connection broke: {error.strerror or error}") from error
+        if not count and self._interrupted is not None:
+            raise Interrupted(self._interrupted)
+        self.received += count
+        return count
+
+    def send(self, data: bytes, deadline: Deadline) -> None:
+        """Send all of ``data``. Raises :class:`Expired` when the peer does not read, :class:`ConnectionLost`."""
+        self.send_parts((data,), deadline)
+
+    def send_parts(self, parts: Sequence[bytes | memoryview], deadline: Deadline) -> None:
+        """Send all of ``parts``, gathered into as few system calls as the peer's window allows."""
+        pending = list(parts)
+        while pending:
+            try:
+                count = self._socket.sendmsg(pending[:_MOST_PARTS])
+            except BlockingIOError:
+                self._await_writable(deadline)
+                continue
+            except OSError as error:
+                raise ConnectionLost(f"the connection broke: {error.strerror or error}") from error
+            self.sent += count
+            pending = _after(pending, count)
+
+    def _await_writable(self, deadline: Deadline) -> None:
+        writable = select.poll()
+        writable.register(self._socket, select.POLLOUT)
+        writable.poll(deadline.remaining() * 1000)
+
+    def interrupt(self, why: str) -> None:
+        """Called from another thread: whoever waits for this peer, or will, gets :class:`Interrupted`."""
+        with self._lock:
+            if self._interrupted is None:
+                self._interrupted = why
+            if not self._closed:
+                with suppress(OSError):  # a peer that is gone already
+                    socket.socket.shutdown(self._socket, socket.SHUT_RD)
+
+    def finish_sending(self) -> None:
+        """Tell the peer that nothing more will come, while it may still be read from."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Give the connection back to the system."""
+        with self._lock:
+            self._closed = True
+            self._socket.close()
+
+
+def _after(parts: list[bytes | memoryview], count: int) -> list[bytes | memoryview]:
+    for index, part in enumerate(parts):
+        if count < len(part):
+            return [memoryview(part)[count:], *parts[index + 1 :]]
+        count -= len(part)
+    return []
+
+
+def _set_options(sock: socket.socket) -> None:
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    with suppress(OSError):  # a peer that is gone already; the first receive says so
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE:
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def address_text(address: tuple[object, ...] | str) -> str:
+    """A socket address as ``host:port`` or ``[v6]:port``."""
+    if isinstance(address, str) or len(address) < 2:
+        return str(address)
+    host, port = str(address[0]), address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,190 @@
+"""DIMSE messages over an established association (PS3.7): one message at a time, data sets as they arrive.
+
+The data set of a message never stands here: :meth:`MessageExchange.data` hands out what each filling of the receive
+buffer brought, and the next filling overwrites it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from scpd.dimse import codec, fragment
+from scpd.dimse.assemble import Assembler
+from scpd.dimse.command import CCancelRQ, Command
+from scpd.errors import ProtocolError
+from scpd.transport.deadline import Deadline
+from scpd.wire.fields import UNEXPECTED_PDU
+from scpd.wire.framing import Fragment
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Iterator
+
+    from scpd.transport.upper_layer import UpperLayer
+
+
+class Message(NamedTuple):
+    """A command set that came, and the presentation context it came in."""
+
+    context_id: int
+    command: Command
+
+
+class Piece(NamedTuple):
+    """Bytes of a data set to send: an even number of them, but for the last piece."""
+
+    view: memoryview
+    is_last: bool
+
+
+class Pace(NamedTuple):
+    """How long to wait: for a message to begin, and for one that began to make progress.
+
+    Seconds each; ``minimum_rate`` is in bytes per second, averaged over ``message``.
+    """
+
+    idle: float
+    message: float
+    minimum_rate: float = 0.0
+
+
+class MessageExchange:
+    """The messages of one association. ``contexts`` are the accepted context IDs."""
+
+    def __init__(
+        self, upper: UpperLayer, contexts: Container[int], *, peer_maximum_length: int, command_limit: int, pace: Pace
+    ) -> None:
+        self.upper = upper
+        self._assembler = Assembler(contexts, command_limit)
+        self._peer_maximum_length = peer_maximum_length
+        self._pace = pace
+        self._enough = max(1, int(pace.minimum_rate * pace.message))
+        self._due = Deadline(0.0, "message", "")
+        self._progress = 0
+        self._waiting: Message | None = None
+        self._cancelled: set[int] = set()
+
+    @property
+    def data_is_due(self) -> bool:
+        """Whether the data set of the last message has not been read to its end."""
+        return self._assembler.awaits_data
+
+    def receive(self) -> Message | None:
+        """The next message, or None when the peer asked for release.
+
+        The data set of the message before must have been read, or given up with :meth:`skip_data`.
+        """
+        if self._waiting:
+            message, self._waiting = self._waiting, None
+            return message
+        self._cancelled.clear()
+        idle = Deadline.after(self._pace.idle, "idle", "no message came in time")
+        message: Message | None = None
+        begun = False
+        while message is None:
+            item = self.upper.take()
+            if item is None:
+                if not begun and self.upper.framer.inside_pdu:
+                    begun = True
+                    self._begin()
+                self._fill() if begun else self.upper.fill(idle)
+            elif type(item) is Fragment:
+                if not begun:
+                    begun = True
+                    self._begin()
+                message = self._command(item)
+            else:
+                return None
+        return message
+
+    def data(self) -> Iterator[list[memoryview]]:
+        """The data set of the last message, in the order it arrives: the views of one filling at a time."""
+        assembler, take = self._assembler, self.upper.take
+        batch: list[memoryview] = []
+        while assembler.awaits_data:
+            item = take()
+            if type(item) is Fragment:
+                batch.append(self._checked_data(item))
+            elif item is None:
+                if batch:
+                    yield batch
+                    batch = []
+                self._fill()
+            else:
+                self._out_of_place("A-RELEASE-RQ inside a message")
+        if batch:
+            yield batch
+
+    def skip_data(self) -> int:
+        """Read the rest of the data set and forget it; how many bytes there were."""
+        return sum(len(view) for batch in self.data() for view in batch)
+
+    def send(self, context_id: int, command: Command, data: Iterable[Piece] = ()) -> None:
+        """Send a message, its data set piece by piece; what is small leaves in one system call.
+
+        A piece may be overwritten by its maker once the next one is asked for.
+        """
+        parts: list[bytes | memoryview] = [
+            fragment.command(context_id, codec.encode(command), self._peer_maximum_length)
+        ]
+        for piece in data:
+            for pair in fragment.data_set(context_id, piece.view, self._peer_maximum_length, is_last=piece.is_last):
+                parts += pair
+            self.upper.send(*parts)
+            parts = []
+        if parts:
+            self.upper.send(*parts)
+
+    def is_cancelled(self, message_id: int) -> bool:
+        """Whether the peer has sent a C-CANCEL for this message; looks at what has arrived, without waiting.
+
+        Raises what ended the association, when something did.
+        """
+        while self._waiting is None and message_id not in self._cancelled:
+            item = self.upper.take()
+            if item is None:
+                if not self.upper.poll():
+                    break
+            elif type(item) is Fragment:
+                message = self._command(item)
+                if message and not self._note_cancel(message.command):
+                    self._waiting = message
+            else:
+                self._out_of_place("A-RELEASE-RQ while an operation is under way")
+        return message_id in self._cancelled
+
+    def _note_cancel(self, command: Command) -> bool:
+        if isinstance(command, CCancelRQ):
+            self._cancelled.add(command.message_id_being_responded_to)
+            return True
+        return False
+
+    def _command(self, item: Fragment) -> Message | None:
+        try:
+            command = self._assembler.command(item)
+        except ProtocolError as error:
+            self.upper.refuse(error)
+            raise
+        return Message(item.context_id, command) if command else None
+
+    def _checked_data(self, item: Fragment) -> memoryview:
+        try:
+            return self._assembler.data(item)
+        except ProtocolError as error:
+            self.upper.refuse(error)
+            raise
+
+    def _out_of_place(self, what: str) -> None:
+        error = ProtocolError(what, reason=UNEXPECTED_PDU)
+        self.upper.refuse(error)
+        raise error
+
+    def _begin(self) -> None:
+        self._progress = 0
+        self._due = Deadline.after(self._pace.message, "message", "a message made no progress")
+
+    def _fill(self) -> None:
+        self._progress += self.upper.fill(self._due)
+        if self._progress >= self._enough:
+            self._progress = 0
+            self._due = self._due._replace(at=time.monotonic() + self._pace.message)

@@ -1,0 +1,106 @@
+"""A listening socket whose accept loop survives everything, and stops when it is told."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from scpd.errors import ScpdError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_BACKLOG = 1024
+# Out of descriptors, memory or buffers: nothing to do but wait a little and let others give some back.
+_SCARCE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
+_PAUSE_MS = 75
+
+
+class Listener:
+    """An address that takes connections. ``address`` is the one it really has, where port 0 was asked for."""
+
+    def __init__(self, host: str, port: int) -> None:
+        try:
+            self._socket = _listen(host, port)
+        except OSError as error:
+            raise ScpdError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+        self.address: tuple[str, int] = self._socket.getsockname()[:2]
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._reserve = _spare_descriptor()
+        self._stopped = False
+
+    def serve(self, take: Callable[[socket.socket, tuple[str, int]], None], scarce: Callable[[OSError], None]) -> None:
+        """Hand each connection to ``take`` until :meth:`stop`; ``scarce`` hears of what the system has run out of.
+
+        ``take`` must neither block nor raise: one connection's trouble never becomes the next one's.
+        """
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        poll.register(self._wake_reader, select.POLLIN)
+        pause = select.poll()
+        pause.register(self._wake_reader, select.POLLIN)
+        while not self._stopped:
+            poll.poll()
+            try:
+                while not self._stopped:
+                    sock, address = self._socket.accept()
+                    take(sock, address[:2])
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                if error.errno in _SCARCE:
+                    scarce(error)
+                    self._turn_away()
+                    pause.poll(_PAUSE_MS)
+                # Anything else is one connection that broke before it was taken (ECONNABORTED, EPROTO, …).
+
+    def stop(self) -> None:
+        """End :meth:`serve`, from any thread; connections that wait in the backlog are refused."""
+        self._stopped = True
+        with suppress(OSError):
+            self._wake_writer.send(b"\0")
+
+    def close(self) -> None:
+        """Give the address back."""
+        for one in (self._socket, self._wake_reader, self._wake_writer):
+            one.close()
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
+
+    def _turn_away(self) -> None:
+        """Spend the spare descriptor on closing one waiting connection, so that its peer does not wait in vain."""
+        if self._reserve is None:
+            self._reserve = _spare_descriptor()
+            return
+        os.close(self._reserve)
+        with suppress(OSError):
+            sock, _ = self._socket.accept()
+            sock.close()
+        self._reserve = _spare_descriptor()
+
+
+def _spare_descriptor() -> int | None:
+    with suppress(OSError):
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    return None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return sock
