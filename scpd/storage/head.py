@@ -24,7 +24,9 @@ DEFLATED = frozenset(("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.8
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 # PS3.5 7.1.2: these have two reserved bytes and a 32-bit length; 7.1.3 defers to later VRs, all of that form.
-_SHORT_VR = frozenset(vr.encode() for vr in ["AE", "AS", "AT", "CS", "DA", "DS", "DT", "FL", "FD", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US"])
+_SHORT_VR = frozenset(
+    vr.encode() for vr in ("AE AS AT CS DA DS DT FL FD IS LO LT " + "PN SH SL SS ST TM UI UL US").split()
+)
 _DEEPEST = 64
 _LONGEST_VALUE = 64 * 1024
 _MOST_INFLATED = 1024 * 1024

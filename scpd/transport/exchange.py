@@ -74,9 +74,9 @@ class MessageExchange:
 
         The data set of the message before must have been read, or given up with :meth:`skip_data`.
         """
-        if self._waiting:
-            message, self._waiting = self._waiting, None
-            return message
+        waiting, self._waiting = self._waiting, None
+        if waiting:
+            return waiting
         self._cancelled.clear()
         idle = Deadline.after(self._pace.idle, "idle", "no message came in time")
         message: Message | None = None
@@ -115,9 +115,13 @@ class MessageExchange:
         if batch:
             yield batch
 
-    def skip_data(self) -> int:
-        """Read the rest of the data set and forget it; how many bytes there were."""
-        return sum(len(view) for batch in self.data() for view in batch)
+    def skip_data(self, most: int) -> None:
+        """Read the rest of the data set and forget it; more than ``most`` bytes of it are a breach."""
+        count = 0
+        for batch in self.data():
+            count += sum(map(len, batch))
+            if count > most:
+                self._out_of_place(f"a data set that goes on for {most} bytes after it was refused")
 
     def send(self, context_id: int, command: Command, data: Iterable[Piece] = ()) -> None:
         """Send a message, its data set piece by piece; what is small leaves in one system call.

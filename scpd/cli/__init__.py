@@ -1,0 +1,1 @@
+"""The commands: one file each. They print; nothing else in scpd does."""

@@ -1,0 +1,75 @@
+"""The ``scpd`` command: which sub-command was asked for, and what its end means to the shell.
+
+Each sub-command is one module with ``configure(parser)`` and ``run(args) -> int``, imported only when it is the
+one asked for, so that none waits for what another needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from scpd.errors import ConfigurationError, ScpdError
+from scpd.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FINE, FAILED, BAD_CONFIGURATION, INTERRUPTED = 0, 1, 78, 130  # 2, wrong usage, is argparse's
+
+# The name of each sub-command, which is its module's as well, and its line in the help.
+COMMANDS = {
+    "run": "serve until SIGTERM",
+    "check": "everything run would do short of listening: print every fault of a configuration",
+    "show": "print a configuration with every default filled in",
+    "schema": "print the JSON Schema of the configuration, for editors",
+    "echo": "ask a DICOM peer for a C-ECHO",
+    "send": "send files and folders to a DICOM peer",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status. Wrong usage raises :class:`SystemExit` with 2, as argparse has it."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    module = _module(arguments)
+    args = _parser(module).parse_args(arguments)
+    try:
+        status = int(module.run(args))
+        sys.stdout.flush()
+    except ConfigurationError as error:
+        print(*error.faults, sep="\n", file=sys.stderr)
+        return BAD_CONFIGURATION
+    except ScpdError as error:
+        print(f"scpd: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _nobody_reads()
+    return status
+
+
+def _module(arguments: Sequence[str]) -> Any:
+    """The module of the command asked for; none for ``--help``, ``--version`` and what is no command."""
+    name = arguments[0] if arguments else ""
+    return importlib.import_module(f"scpd.cli.{name}") if name in COMMANDS else None
+
+
+def _parser(module: Any) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scpd", description="A DICOM server set up by one YAML file.")
+    parser.add_argument("--version", action="version", version=f"scpd {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, line in COMMANDS.items():
+        command = commands.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.")
+        if module and module.__name__.endswith(f".{name}"):
+            module.configure(command)
+    return parser
+
+
+def _nobody_reads() -> int:
+    """Leave quietly: the interpreter would complain once more when it flushes standard output at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED

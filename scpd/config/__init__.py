@@ -1,0 +1,31 @@
+"""The configuration: a YAML file → an immutable :class:`Config`, or every fault at once with its line.
+
+Knows the keys, their bounds and their defaults; refuses to know what is built from them.
+"""
+
+from scpd.config.contexts import ContextConfig, ContextEntry
+from scpd.config.effective import effective
+from scpd.config.limits import LimitsConfig
+from scpd.config.load import load
+from scpd.config.logging import LoggingConfig
+from scpd.config.model import Config
+from scpd.config.schema import schema
+from scpd.config.server import ServerConfig
+from scpd.config.storage import StorageConfig
+from scpd.config.timeouts import TimeoutsConfig
+from scpd.config.values import Endpoint
+
+__all__ = [
+    "Config",
+    "ContextConfig",
+    "ContextEntry",
+    "Endpoint",
+    "LimitsConfig",
+    "LoggingConfig",
+    "ServerConfig",
+    "StorageConfig",
+    "TimeoutsConfig",
+    "effective",
+    "load",
+    "schema",
+]

@@ -1,0 +1,68 @@
+"""The keys of one server, which may also stand at the top of the file as every server's default."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from scpd.config.contexts import ContextConfig, ContextEntry, NameAlone, parse_not_empty, resolve
+from scpd.config.kinds import AE_TITLE, ENDPOINT, TEXT
+from scpd.config.limits import LimitsConfig
+from scpd.config.section import Section
+from scpd.config.storage import StorageConfig
+from scpd.config.timeouts import TimeoutsConfig
+from scpd.config.values import Endpoint
+
+Contexts = Annotated[tuple[Annotated[ContextEntry, NameAlone()], ...], BeforeValidator(parse_not_empty)]
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    """The default depends on the other servers."""
+    schema.pop("default", None)
+
+
+class ServerConfig(Section):
+    """One AE title at one address."""
+
+    name: Annotated[str, TEXT] = Field(
+        default="",
+        json_schema_extra=_without_default,
+        description="The server's name in logs and metrics (default: its ae_title, with a number where "
+        "two servers share one); no two servers may have the same.",
+    )
+    ae_title: Annotated[str, AE_TITLE] = Field(
+        default="SCPD",
+        description="The AE title of the server (default SCPD): 1 to 16 characters of ASCII without "
+        "backslash; peers call it by this name.",
+    )
+    bind: Annotated[Endpoint, ENDPOINT] = Field(
+        default=Endpoint("127.0.0.1", 11112),
+        description="The address and port to listen on (default 127.0.0.1:11112, reached from this machine "
+        "only): host:port or [v6]:port, with 0.0.0.0 for every IPv4 interface and [::] for every one.",
+    )
+    contexts: Contexts = Field(
+        default=(ContextEntry(sop_classes=("verification",)), ContextEntry(sop_classes=("storage",))),
+        description="What the server supports (default [verification, storage]): a list of SOP classes, each "
+        "by group, keyword or UID, or as a mapping with more; a later entry replaces an earlier one "
+        "of the same SOP class.",
+        json_schema_extra={"default": ["verification", "storage"]},
+    )
+    transfer_syntax_preference: Literal["requestor", "acceptor"] = Field(
+        default="requestor",
+        description="Whose order decides between several transfer syntaxes (default requestor): requestor "
+        "is the order of the proposal, acceptor the order in contexts.",
+    )
+    called_ae_title: Literal["any", "check"] = Field(
+        default="any",
+        description="Which called AE title is served (default any): check rejects an association that calls "
+        "another title than ae_title, any serves it, since many modalities are set up carelessly.",
+    )
+    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much the server takes on at most.")
+    timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig, description="How long the server waits at most.")
+    storage: StorageConfig = Field(
+        default_factory=StorageConfig,
+        description="Where received instances go, and what Success promises.",
+    )
+
+    def supported(self) -> tuple[ContextConfig, ...]:
+        """The contexts as UIDs, groups resolved, one for each SOP class."""
+        return resolve(self.contexts)

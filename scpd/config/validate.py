@@ -1,0 +1,85 @@
+"""Plain data against a model: the model's instance, or its faults in sentences of our own.
+
+Turns pydantic's errors into faults. Knows no line: a fault is told by its path in the data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from scpd.config.faults import MOST_FAULTS, KeyPath, nearest, shown
+from scpd.config.model import PROCESS_KEYS, ConfigFile
+from scpd.config.section import Section, section_at, section_of
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+S = TypeVar("S", bound=Section)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong at a path; ``tells_value`` where the sentence may repeat what stands there."""
+
+    path: KeyPath
+    what: str
+    tells_value: bool = True
+
+
+def validate(model: type[S], data: dict[str, Any]) -> tuple[S | None, list[Finding]]:
+    """``data`` as a ``model``, or None and what is wrong with it."""
+    try:
+        return model.model_validate(data), []
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        return None, [_finding(model, each) for each in details[: MOST_FAULTS + 1]]
+
+
+def _finding(model: type[Section], error: ErrorDetails) -> Finding:
+    path = error["loc"]
+    if error["type"] == "extra_forbidden":
+        return Finding(path, _unknown_key(section_at(model, path[:-1]), path), tells_value=False)
+    if error["type"] == "missing":
+        return Finding(path[:-1], f"{path[-1]} is missing; write it", tells_value=False)
+    return Finding(path, _wrong_value(model, error))
+
+
+def _wrong_value(model: type[Section], error: ErrorDetails) -> str:
+    value, context = error["input"], error.get("ctx", {})
+    if error["type"] == "value_error" and value is not None:
+        return str(context["error"])
+    if value is None:
+        return "has no value; write one, or leave the key out"
+    if error["type"] == "literal_error":
+        return f"{shown(value)} is not known here; write {context['expected']}"
+    if error["type"] == "tuple_type":
+        return f"{shown(value)} is not a list; write [a, b], or lines that begin with '- '"
+    if error["type"] in ("model_type", "model_attributes_type"):
+        known = ", ".join(section_at(model, error["loc"]).model_fields)
+        return f"{shown(value)} is not a mapping; write keys beneath it: {known}"
+    return f"{shown(value)} is not valid here; scpd schema says what is"
+
+
+def _unknown_key(section: type[Section], path: KeyPath) -> str:
+    key = str(path[-1])
+    if key in PROCESS_KEYS:
+        return "unknown key; it stands at the top of the file, for the whole process"
+    if near := nearest(key, list(section.model_fields)):
+        return f"unknown key; did you mean {near!r}?"
+    if elsewhere := _elsewhere(key):
+        return f"unknown key; did you mean {elsewhere}?"
+    return f"unknown key; known here: {', '.join(section.model_fields)}"
+
+
+def _elsewhere(key: str) -> str | None:
+    """A key that was written one level too high or too low, or in another section."""
+    if key in ConfigFile.model_fields:
+        return f"{key} (one level up)"
+    for name, field in ConfigFile.model_fields.items():
+        section = section_of(field.annotation)
+        if section and key in section.model_fields:
+            return f"{name}.{key}"
+    return None

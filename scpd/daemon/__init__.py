@@ -1,0 +1,1 @@
+"""The process: configuration → running parts, and what signals do to them."""

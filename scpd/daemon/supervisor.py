@@ -1,0 +1,145 @@
+"""Start, wait for signals, stop: the life of the process as one story.
+
+Signal handlers only enqueue; everything happens on the main thread, one signal after the other.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import threading
+import time
+import warnings as python_warnings
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from scpd.daemon import build
+from scpd.errors import ConfigurationError
+from scpd.telemetry import logs
+from scpd.transport.connection import address_text
+from scpd.version import __version__
+
+if TYPE_CHECKING:
+    from scpd.config import Config
+    from scpd.daemon.build import Parts
+    from scpd.server.server import Server
+
+_DRAINED = 0
+# Files 0640 and directories 0750, whatever the umask was.
+_UMASK = 0o027
+# Virtual memory of a worker; what it does not touch costs nothing, and 1,000 of them still fit anywhere.
+_STACK = 512 * 1024
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+
+
+def run(config: Config) -> int:
+    """Serve what the configuration says until SIGTERM; the exit code.
+
+    Raises :class:`ConfigurationError` when it cannot be served, :class:`ScpdError` when an address is taken.
+    """
+    sink = logs.configure(config.logging.level, config.logging.format, logs.default_stream())
+    try:
+        return Supervisor(config).run()
+    finally:
+        sink.flush()
+
+
+class Supervisor:
+    """Holds the parts of one configuration and does what signals ask."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._log = logs.logger("daemon")
+        self._signals: SimpleQueue[int] = SimpleQueue()
+
+    def run(self) -> int:
+        """Start, serve, stop."""
+        prepare_process()
+        faults = build.check(self._config)
+        if faults:
+            raise ConfigurationError(faults)
+        parts = build.Parts(self._config)
+        # From here on a signal is an orderly stop.
+        for number in _SIGNALS:
+            signal.signal(number, lambda which, _frame: self._signals.put(which))
+        try:
+            self._start(parts)
+            self._until_stopped(parts.servers)
+            self._stop(parts.servers)
+        finally:
+            parts.close()
+        self._log.info("stopped")
+        return 0
+
+    def _start(self, parts: Parts) -> None:
+        for store in parts.stores.values():
+            if store.swept:
+                self._log.warning(
+                    "leftovers of a crash removed",
+                    directory=str(store.directory),
+                    count=len(store.swept),
+                    names=list(store.swept[:20]),
+                )
+            if store.free_space() < store.policy.reserve:
+                self._log.warning(
+                    "less space is free than storage.reserve: every C-STORE will be answered A700",
+                    directory=str(store.directory),
+                )
+        for server, sentence in build.warnings(self._config):
+            self._log.warning(sentence, server=server)
+        for started in parts.servers:
+            started.start()
+            self._log.info(
+                "listening",
+                server=started.name,
+                address=address_text(started.address),
+                ae_title=started.terms.offer.ae_title,
+                sop_classes=len(started.terms.offer.contexts),
+            )
+        self._log.info("ready", version=__version__, pid=os.getpid())
+
+    def _until_stopped(self, servers: tuple[Server, ...]) -> None:
+        while True:
+            number = self._signals.get()
+            if number in (signal.SIGTERM, signal.SIGINT):
+                return
+            if number == signal.SIGUSR1:
+                self._tell_state(servers)
+            else:
+                self._log.warning("SIGHUP: this version reads its configuration at the start; restart it instead")
+
+    def _tell_state(self, servers: tuple[Server, ...]) -> None:
+        """SIGUSR1: what goes on, one line a server."""
+        for server in servers:
+            self._log.info("state", server=server.name, **server.state())
+
+    def _stop(self, servers: tuple[Server, ...]) -> None:
+        """SIGTERM: accept no more, wait the grace period, abort the rest. A second signal aborts at once."""
+        for server in servers:
+            server.stop_accepting()
+        grace = max(server.timeouts.shutdown for server in self._config.servers)
+        self._log.info("stopping", associations=sum(len(server.capacity) for server in servers), grace_seconds=grace)
+        deadline = time.monotonic() + grace
+        threading.Thread(target=self._drain, args=(servers, deadline), name="drain", daemon=True).start()
+        while self._signals.get() not in (_DRAINED, signal.SIGTERM, signal.SIGINT):
+            pass
+        for server in servers:
+            server.abort("this server is stopping")
+
+    def _drain(self, servers: tuple[Server, ...], deadline: float) -> None:
+        for server in servers:
+            server.drain(deadline)
+        self._signals.put(_DRAINED)
+
+
+def prepare_process() -> None:
+    """What the process needs of the system before it does anything."""
+    os.umask(_UMASK)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard) if hard != resource.RLIM_INFINITY else (soft, hard))
+    threading.stack_size(_STACK)
+    # A library's warning about one peer's data set is not for a server's standard error.
+    python_warnings.simplefilter("ignore")

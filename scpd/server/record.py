@@ -1,0 +1,111 @@
+"""What is told of an association when it has ended: one canonical line, or one line of why there was none."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from scpd.dimse.status import Category, category
+from scpd.names import AE_TITLE_LENGTH, quote
+from scpd.negotiation.reject import words
+from scpd.sop_class import uid_keyword
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from structlog.typing import FilteringBoundLogger
+
+    from scpd.dimse.command import Response
+    from scpd.negotiation.offer import Agreement, Rejection
+    from scpd.transport.connection import Connection
+    from scpd.wire.pdu import AssociateRQ
+
+_MOST_PROBLEMS = 8
+_MOST_CONTEXTS = 128
+
+
+class Record:
+    """The facts of one connection, gathered by its worker and written by it once."""
+
+    def __init__(self, association_id: str, server: str, connection: Connection, log: FilteringBoundLogger) -> None:
+        self.association_id = association_id
+        self.associated = False
+        self._log = log
+        self._connection = connection
+        self._began = time.monotonic()
+        self._facts: dict[str, Any] = {"id": association_id, "server": server, "peer": connection.peer}
+        self._messages: Counter[str] = Counter()
+        self._problems: Counter[str] = Counter()
+        self._told = False
+
+    def requested(self, request: AssociateRQ) -> None:
+        """An A-ASSOCIATE-RQ came."""
+        self._facts["calling"] = _title(request.calling_ae_title)
+        self._facts["called"] = _title(request.called_ae_title)
+        implementation = request.user_information.implementation_version_name
+        self._facts["implementation"] = quote(implementation, AE_TITLE_LENGTH)
+
+    def rejected(self, rejection: Rejection, where: Callable[[str], str]) -> None:
+        """The association was rejected: this is its line."""
+        self._told = True
+        deciding = {"key": rejection.key, "where": where(rejection.key)} if rejection.key else {}
+        self._log.warning(
+            "association rejected", **self._facts, rejection=words(rejection.answer), why=rejection.why, **deciding
+        )
+
+    def established(self, agreement: Agreement) -> None:
+        """The association was accepted."""
+        self.associated = True
+        self._facts["contexts"] = [
+            f"{context.context_id} {uid_keyword(context.abstract_syntax)} {uid_keyword(context.transfer_syntax)}"
+            + (" scu" * context.as_scu + " no-scp" * (not context.as_scp))
+            for context in agreement.contexts.values()
+        ]
+        self._facts["rejected_contexts"] = [
+            f"{context.context_id} {_keyword(context.abstract_syntax)}: {context.why}"
+            for context in agreement.rejected[:_MOST_CONTEXTS]
+        ]
+
+    def answered(self, response: Response, why: str) -> None:
+        """A response was sent."""
+        self._messages[f"{response.NAME} {response.status:04X}"] += 1
+        if why and category(response.status) is not Category.SUCCESS:
+            known = why in self._problems or len(self._problems) < _MOST_PROBLEMS
+            self._problems[why if known else "others"] += 1
+
+    def ended(self, how: str, *, clean: bool) -> None:
+        """The association, or the connection that never became one, has ended: this is its line."""
+        if self._told:
+            return
+        self._told = True
+        facts = {
+            **self._facts,
+            "ended": how,
+            "seconds": round(time.monotonic() - self._began, 3),
+            "bytes_received": self._connection.received,
+            "bytes_sent": self._connection.sent,
+        }
+        if not self.associated:
+            # A load balancer's probe comes every few seconds and says nothing.
+            level = self._log.debug if clean and not self._connection.received else self._log.warning
+            level("connection without association", **facts)
+            return
+        problems = dict(self._problems)
+        level = self._log.info if clean and not problems else self._log.warning
+        level("association", **facts, messages=dict(self._messages), problems=problems)
+
+    def failed(self, error: BaseException) -> None:
+        """The worker failed: a fault of this program, with its traceback."""
+        self._told = True
+        self._log.error("association failed", **self._facts, exc_info=error)
+
+
+def _title(title: str) -> str:
+    # As it is where it is a title; in quotes, escaped, where it holds anything else.
+    return title if title.isprintable() and "\\" not in title else quote(title, AE_TITLE_LENGTH)
+
+
+def _keyword(uid: str) -> str:
+    keyword = uid_keyword(uid)
+    return keyword if keyword != uid else quote(uid)

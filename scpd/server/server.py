@@ -1,0 +1,115 @@
+"""One listening address and the workers behind it."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from scpd.server.capacity import Capacity, CapacityLimits
+from scpd.server.record import Record
+from scpd.server.worker import Terms, Worker
+from scpd.telemetry.logs import logger
+from scpd.transport.connection import Connection, address_text
+from scpd.transport.listener import Listener
+
+if TYPE_CHECKING:
+    import socket
+
+# Association IDs are unique over restarts too: a token of the process, and a number.
+_TOKEN = secrets.token_hex(3)
+_NUMBERS = itertools.count(1)
+_SECONDS_BETWEEN_COMPLAINTS = 60.0
+_SECONDS_TO_SAY_GOODBYE = 2.0
+
+
+class Server:
+    """Takes connections on one address and serves each on a thread of its own."""
+
+    def __init__(self, name: str, address: tuple[str, int], terms: Terms, limits: CapacityLimits) -> None:
+        self.name = name
+        self.terms = terms
+        self.capacity = Capacity(limits)
+        self._address = address
+        self._log = logger("server")
+        self._listener: Listener | None = None
+        self._workers: dict[Connection, str] = {}
+        self._changed = threading.Condition()
+        self._complained = float("-inf")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens: the real port, where 0 was asked for."""
+        return self._listener.address if self._listener else self._address
+
+    def start(self) -> None:
+        """Listen and serve, in threads of its own. Raises :class:`~scpd.errors.ScpdError` when it cannot listen."""
+        self._listener = Listener(*self._address)
+        threading.Thread(
+            target=self._listener.serve, args=(self._take, self._scarce), name=f"listen {self.name}", daemon=True
+        ).start()
+
+    def state(self) -> dict[str, int]:
+        """How many associations there are, and connections in all."""
+        return {"associations": len(self.capacity), "connections": len(self._workers)}
+
+    def stop_accepting(self) -> None:
+        """Take no more connections; associations go on."""
+        if self._listener:
+            self._listener.stop()
+            self._listener.close()
+
+    def drain(self, deadline: float) -> bool:
+        """Wait until all associations have ended or ``deadline`` (monotonic) has come; whether all have."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not len(self.capacity), max(0.0, deadline - time.monotonic()))
+
+    def abort(self, why: str) -> None:
+        """End every association and connection now, with an A-ABORT where there is somebody to hear it."""
+        with self._changed:
+            connections = list(self._workers)
+        for connection in connections:
+            connection.interrupt(why)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._workers, _SECONDS_TO_SAY_GOODBYE)
+
+    def _take(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        connection = Connection(sock, address_text(address))
+        with self._changed:
+            self._workers[connection] = address[0]
+        self.capacity.enter(connection, address[0])
+        try:
+            threading.Thread(target=self._work, args=(connection,), name="association", daemon=True).start()
+        except (RuntimeError, MemoryError) as error:
+            self._leave(connection)
+            connection.close()
+            self._complain(f"no thread for a connection: {error}")
+
+    def _work(self, connection: Connection) -> None:
+        record = Record(f"{_TOKEN}-{next(_NUMBERS)}", self.name, connection, self._log)
+        try:
+            Worker(connection, self.terms, self.capacity, record, self._left_association).run()
+        finally:
+            self._leave(connection)
+
+    def _left_association(self, connection: Connection) -> None:
+        self.capacity.dissociate(connection)
+        with self._changed:
+            self._changed.notify_all()
+
+    def _leave(self, connection: Connection) -> None:
+        self.capacity.leave(connection)
+        with self._changed:
+            self._workers.pop(connection, None)
+            self._changed.notify_all()
+
+    def _scarce(self, error: OSError) -> None:
+        self._complain(f"connections have to wait: {error.strerror}")
+
+    def _complain(self, what: str) -> None:
+        now = time.monotonic()
+        if now - self._complained >= _SECONDS_BETWEEN_COMPLAINTS:
+            self._complained = now
+            self._log.error("out of resources", server=self.name, what=what)

@@ -1,0 +1,53 @@
+"""What a service is to the worker that calls it, and what an operation is to a service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from scpd.dimse.command import Request, Response
+    from scpd.negotiation.offer import AcceptedContext
+    from scpd.transport.exchange import Piece
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end, as far as anybody knows: the titles are claims of the peer."""
+
+    address: str
+    calling: str
+    called: str
+
+
+class Operation(NamedTuple):
+    """One request of a peer.
+
+    ``data`` reads the request's data set: the views of one filling of the receive buffer at a time, void once the
+    next is asked for. What a service leaves unread is skipped. ``is_cancelled`` says whether a C-CANCEL came.
+    """
+
+    peer: Peer
+    context: AcceptedContext
+    request: Request
+    data: Callable[[], Iterator[list[memoryview]]]
+    is_cancelled: Callable[[], bool]
+
+
+class Reply(NamedTuple):
+    """One response, with its data set where it has one; ``why`` is for the log where it is no success."""
+
+    response: Response
+    why: str = ""
+    data: Iterable[Piece] = ()
+
+
+class Service(Protocol):
+    """A service class. ``operations`` are the requests it takes; others are answered 0211H for it."""
+
+    operations: frozenset[type[Request]]
+
+    def perform(self, operation: Operation) -> Iterable[Reply]:
+        """The replies to one request, each made when it is asked for."""

@@ -1,0 +1,128 @@
+"""Storage (PS3.4 annex B): C-STORE, from the wire to a durable file, and Success only then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal, cast
+
+from scpd.dimse import status
+from scpd.dimse.command import CStoreRQ, Request, respond
+from scpd.errors import StoreError, UnreadableDataSet
+from scpd.names import is_uid, quote
+from scpd.services.service import Operation, Reply
+from scpd.storage import head
+from scpd.storage.part10 import FileMeta
+from scpd.storage.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from scpd.storage.head import Reader
+    from scpd.storage.paths import PathTemplate
+    from scpd.storage.store import Incoming, Store
+
+_SPECIFIC_CHARACTER_SET = 0x00080005
+_SOP_CLASS_UID = 0x00080016
+_SOP_INSTANCE_UID = 0x00080018
+# Error Comment (0000,0902) is LO: 64 characters (PS3.7 annex C).
+_COMMENT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class StorageRules:
+    """How instances are taken: where they go, how large they may be (bytes), and what a mismatch means."""
+
+    path: PathTemplate
+    longest: int
+    verify: Literal["lenient", "strict"] = "lenient"
+
+
+class Storage:
+    """Stores what is sent, byte for byte."""
+
+    operations: frozenset[type[Request]] = frozenset((CStoreRQ,))
+
+    def __init__(self, store: Store, rules: StorageRules) -> None:
+        self._store = store
+        self._rules = rules
+        self._tags = frozenset((_SPECIFIC_CHARACTER_SET, _SOP_CLASS_UID, _SOP_INSTANCE_UID, *rules.path.tags))
+
+    def perform(self, operation: Operation) -> Iterable[Reply]:
+        """One C-STORE response (PS3.4 B.2.3): Success once the instance is where it belongs."""
+        request = cast("CStoreRQ", operation.request)
+        try:
+            warning = self._take(operation, request)
+        except StoreError as error:
+            return (Reply(respond(request, error.status, error_comment=error.what[:_COMMENT]), error.what),)
+        if warning:
+            response = respond(request, status.WARNING_DOES_NOT_MATCH, error_comment=warning[:_COMMENT])
+            return (Reply(response, warning),)
+        return (Reply(respond(request, status.SUCCESS)),)
+
+    def _take(self, operation: Operation, request: CStoreRQ) -> str:
+        """Store the instance; returns a warning, or nothing. Raises :class:`StoreError` with the status."""
+        _check_command(request, operation.context.abstract_syntax)
+        meta = FileMeta(operation.context.transfer_syntax, operation.peer.calling)
+        incoming = self._store.begin(meta.header(request.affected_sop_class_uid, request.affected_sop_instance_uid))
+        try:
+            reader = self._stream(operation, incoming)
+            warning = self._verify(request, reader)
+            incoming.commit(self._path(operation, request, reader))
+        except UnreadableDataSet as error:
+            raise StoreError(status.CANNOT_UNDERSTAND, str(error)) from error
+        finally:
+            incoming.abandon()
+        return warning
+
+    def _stream(self, operation: Operation, incoming: Incoming) -> Reader:
+        strict = self._rules.verify == "strict"
+        reader = head.reader(operation.context.transfer_syntax, self._tags, whole=strict)
+        for views in operation.data():
+            if not reader.done:
+                for view in views:
+                    reader.feed(view)
+            incoming.write(views)
+            if incoming.size > self._rules.longest:
+                raise StoreError(status.OUT_OF_RESOURCES, "the data set is longer than limits.data_set")
+        reader.finish()
+        return reader
+
+    def _verify(self, request: CStoreRQ, reader: Reader) -> str:
+        sop_class = _uid(reader.values.get(_SOP_CLASS_UID))
+        sop_instance = _uid(reader.values.get(_SOP_INSTANCE_UID))
+        if not sop_class and not sop_instance:
+            raise StoreError(status.CANNOT_UNDERSTAND, "the data set has neither SOP Class nor SOP Instance UID")
+        what = ""
+        if sop_class != request.affected_sop_class_uid:
+            what = "SOP Class UID of data set and command differ"
+        elif sop_instance != request.affected_sop_instance_uid:
+            what = "SOP Instance UID of data set and command differ"
+        if what and self._rules.verify == "strict":
+            raise StoreError(status.DATA_SET_DOES_NOT_MATCH, what)
+        return what
+
+    def _path(self, operation: Operation, request: CStoreRQ, reader: Reader) -> tuple[str, ...]:
+        text = Text(reader.values.get(_SPECIFIC_CHARACTER_SET, b""))
+        values = {tag: text.decode(raw) for tag, raw in reader.values.items()}
+        # The command names the instance: it is what the sender is told was stored, and what it will ask for.
+        values[_SOP_INSTANCE_UID] = request.affected_sop_instance_uid
+        titles = {"calling": operation.peer.calling, "called": operation.peer.called}
+        return self._rules.path.render(values, titles, datetime.now())  # noqa: DTZ005 folders are for people here
+
+
+def _uid(raw: bytes | None) -> str:
+    return (raw or b"").rstrip(b"\0 ").decode("ascii", "replace")
+
+
+def _check_command(request: CStoreRQ, abstract_syntax: str) -> None:
+    if not is_uid(request.affected_sop_instance_uid):
+        raise StoreError(
+            status.INVALID_SOP_INSTANCE,
+            f"Affected SOP Instance UID {quote(request.affected_sop_instance_uid)} is not a UID",
+        )
+    if request.affected_sop_class_uid != abstract_syntax:
+        raise StoreError(
+            status.SOP_CLASS_NOT_SUPPORTED,
+            f"Affected SOP Class UID {quote(request.affected_sop_class_uid)} is not that of the presentation context",
+        )
