@@ -21,6 +21,8 @@ def effective(config: Config) -> str:
     """YAML that loads as an equal configuration. A value from a ``file:`` is shown as its reference."""
     data = _escaped(config.model_dump(mode="json"))
     for server, origins in zip(data["servers"], config.places.servers, strict=False):
+        if "name" not in origins.lines and ("ae_title",) in origins.references:
+            del server["name"]  # it repeats the AE title
         _refer(server, origins.references)
     _refer(data, config.places.process.references)
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=_WIDTH)

@@ -27,14 +27,15 @@ _SYNTAX = {
     "tab character": "a tab stands here; indent with spaces",
     "mapping values are not allowed": "a second ':' or a wrong indentation; "
     "put text with ': ' in it in quotes, and begin the keys of one mapping in one column",
+    "',' or": "a bracket is not closed, or a comma is missing; write {key: value, key: value} or [a, b]",
     "end of stream": "a quote or bracket before this is not closed; close it",
     "stream end": "a quote or bracket before this is not closed; close it",
     "node content": "a quote or bracket before this is not closed; close it",
-    "',' or": "a bracket is not closed, or a comma is missing; write {key: value, key: value} or [a, b]",
     "expected ':'": "a key without ':'; write key: value",
     "cannot start any token": "text may not begin with this sign; put it in quotes",
+    "alphabetic or numeric": "a '*' or '&' without a name; put text that begins with it in quotes",
     "escape": "an unknown escape after a backslash; put the text in single quotes",
-    "anchor": "a '*' or '&' without a name; put text that begins with it in quotes",
+    "hexdecimal": "an unknown escape after a backslash; put the text in single quotes",  # as libyaml spells it
     "expected <block end>": "the indentation fits nothing above; begin the keys or the '-' of one block in one column",
     "did not find expected": "the indentation fits nothing above; begin the keys or the '-' of one block in one column",
 }

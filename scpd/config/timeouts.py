@@ -28,13 +28,13 @@ class TimeoutsConfig(Section):
     )
     message: Seconds = Field(
         default=60.0,
-        description="How long the peer may pause within a message, with ms, s, m or h (default 60s), "
+        description="How long the peer may pause within a message, with ms, s, m or h (default 1m), "
         "after which the association is aborted and what came of the message is dropped.",
     )
     write: Seconds = Field(
         default=60.0,
         description="How long the peer may refuse to take what is sent to it, with ms, s, m or h "
-        "(default 60s), after which the connection is closed.",
+        "(default 1m), after which the connection is closed.",
     )
     shutdown: Annotated[float, duration(0.0, _DAY)] = Field(
         default=30.0,

@@ -6,7 +6,6 @@ import ipaddress
 import os
 import socket
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scpd.negotiation.offer import Offer, SupportedContext
@@ -24,11 +23,16 @@ from scpd.wire.framing import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from scpd.config import Config, Endpoint, ServerConfig, StorageConfig
     from scpd.services.service import Service
 
 _KNOWN_BUT_NOT_STORED = frozenset(map(str, SOP_CLASSES.values())) - frozenset(map(str, STORAGE))
+_OPEN_TO_ALL = (
+    "anybody who reaches this port may store: it listens on every interface, without TLS, for any called AE title; "
+    "bind one address, or put a firewall before it"
+)
 
 
 class Parts:
@@ -113,11 +117,7 @@ def warnings(config: Config) -> Iterator[tuple[str, str]]:
     """What is allowed but seldom meant: (server, sentence)."""
     for server in config.servers:
         if server.called_ae_title == "any" and _is_everywhere(server.bind.host):
-            yield (
-                server.name,
-                "anybody who reaches this port may store: it listens on every interface, without TLS, "
-                "for any called AE title; bind one address, or put a firewall before it",
-            )
+            yield server.name, _OPEN_TO_ALL
 
 
 def _is_everywhere(host: str) -> bool:
@@ -131,11 +131,7 @@ def _served(server: ServerConfig) -> Iterator[tuple[str, str]]:
     for context in server.supported():
         uid = context.abstract_syntax
         if uid in _KNOWN_BUT_NOT_STORED and uid not in VERIFICATION:
-            yield (
-                "contexts",
-                f"{uid_keyword(uid)} is not served by this version; "
-                "write verification, storage, or SOP classes of storage",
-            )
+            yield "contexts", f"{uid_keyword(uid)} is not served by this version; write classes of storage"
 
 
 def _directory(directory: Path) -> Iterator[tuple[str, str]]:

@@ -12,17 +12,17 @@ from scpd.negotiation.reject import words
 from scpd.sop_class import uid_keyword
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
     from scpd.dimse.command import Response
-    from scpd.negotiation.offer import Agreement, Rejection
+    from scpd.negotiation.offer import AcceptedContext, Agreement, Rejection
     from scpd.transport.connection import Connection
     from scpd.wire.pdu import AssociateRQ
 
 _MOST_PROBLEMS = 8
-_MOST_CONTEXTS = 128
+_FEW_CONTEXTS = 16
 
 
 class Record:
@@ -38,6 +38,8 @@ class Record:
         self._messages: Counter[str] = Counter()
         self._problems: Counter[str] = Counter()
         self._told = False
+        self._contexts: Mapping[int, AcceptedContext] = {}
+        self._used: set[int] = set()
 
     def requested(self, request: AssociateRQ) -> None:
         """An A-ASSOCIATE-RQ came."""
@@ -57,18 +59,14 @@ class Record:
     def established(self, agreement: Agreement) -> None:
         """The association was accepted."""
         self.associated = True
-        self._facts["contexts"] = [
-            f"{context.context_id} {uid_keyword(context.abstract_syntax)} {uid_keyword(context.transfer_syntax)}"
-            + (" scu" * context.as_scu + " no-scp" * (not context.as_scp))
-            for context in agreement.contexts.values()
-        ]
+        self._contexts = agreement.contexts
         self._facts["rejected_contexts"] = [
-            f"{context.context_id} {_keyword(context.abstract_syntax)}: {context.why}"
-            for context in agreement.rejected[:_MOST_CONTEXTS]
+            f"{context.context_id} {_keyword(context.abstract_syntax)}: {context.why}" for context in agreement.rejected
         ]
 
-    def answered(self, response: Response, why: str) -> None:
+    def answered(self, context_id: int, response: Response, why: str) -> None:
         """A response was sent."""
+        self._used.add(context_id)
         self._messages[f"{response.NAME} {response.status:04X}"] += 1
         if why and category(response.status) is not Category.SUCCESS:
             known = why in self._problems or len(self._problems) < _MOST_PROBLEMS
@@ -93,12 +91,25 @@ class Record:
             return
         problems = dict(self._problems)
         level = self._log.info if clean and not problems else self._log.warning
-        level("association", **facts, messages=dict(self._messages), problems=problems)
+        level("association", **facts, **self._accepted(), messages=dict(self._messages), problems=problems)
+
+    def _accepted(self) -> dict[str, object]:
+        """The accepted contexts: all of a few; of many, those that were used and how many were not."""
+        contexts = self._contexts.values()
+        if len(contexts) <= _FEW_CONTEXTS:
+            return {"contexts": [_context(context) for context in contexts]}
+        used = [_context(context) for context in contexts if context.context_id in self._used]
+        return {"contexts": used, "unused_contexts": len(contexts) - len(used)}
 
     def failed(self, error: BaseException) -> None:
         """The worker failed: a fault of this program, with its traceback."""
         self._told = True
         self._log.error("association failed", **self._facts, exc_info=error)
+
+
+def _context(context: AcceptedContext) -> str:
+    roles = " scu" * context.as_scu + " no-scp" * (not context.as_scp)
+    return f"{context.context_id} {uid_keyword(context.abstract_syntax)} {uid_keyword(context.transfer_syntax)}{roles}"
 
 
 def _title(title: str) -> str:

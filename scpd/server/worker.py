@@ -128,7 +128,7 @@ class Worker:
                 if exchange.data_is_due:
                     exchange.skip_data(terms.data_set_limit)
                 exchange.send(message.context_id, reply.response, reply.data)
-                self._record.answered(reply.response, reply.why)
+                self._record.answered(message.context_id, reply.response, reply.why)
             if exchange.data_is_due:
                 exchange.skip_data(terms.data_set_limit)
 

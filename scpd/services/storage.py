@@ -86,13 +86,13 @@ class Storage:
             if incoming.size > self._rules.longest:
                 raise StoreError(status.OUT_OF_RESOURCES, "the data set is longer than limits.data_set")
         reader.finish()
+        if not reader.seen:
+            raise UnreadableDataSet("the data set has no element that could be read")
         return reader
 
     def _verify(self, request: CStoreRQ, reader: Reader) -> str:
         sop_class = _uid(reader.values.get(_SOP_CLASS_UID))
         sop_instance = _uid(reader.values.get(_SOP_INSTANCE_UID))
-        if not sop_class and not sop_instance:
-            raise StoreError(status.CANNOT_UNDERSTAND, "the data set has neither SOP Class nor SOP Instance UID")
         what = ""
         if sop_class != request.affected_sop_class_uid:
             what = "SOP Class UID of data set and command differ"

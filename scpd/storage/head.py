@@ -35,10 +35,11 @@ _LAST = 0xFFFFFFFF
 
 
 class Reader(Protocol):
-    """What reads the head of a data set; ``values`` are raw, by tag."""
+    """What reads the head of a data set: ``values`` are raw, by tag; ``seen`` says whether there was any element."""
 
     values: dict[int, bytes]
     done: bool
+    seen: bool
 
     def feed(self, data: memoryview) -> None:
         """Take the next bytes; nothing of them is kept but the values asked for."""
@@ -64,7 +65,7 @@ class Walk:
 
     def __init__(self, tags: Collection[int], *, explicit: bool = True, order: str = "<", whole: bool = False) -> None:
         self.values: dict[int, bytes] = {}
-        self.done = False
+        self.done = self.seen = False
         self._tags = frozenset(tags)
         self._last = _LAST if whole else max(tags, default=0)
         self._explicit = explicit
@@ -90,6 +91,7 @@ class Walk:
             self._left_over = b""
         if data:
             stopped = self._walk(data)
+            self.seen = self.seen or stopped > 0
             if not self.done:
                 self._left_over = bytes(data[stopped:])
 
@@ -188,7 +190,7 @@ class _InflatingReader:
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         self._left = _MOST_INFLATED
         self.values = self._walk.values
-        self.done = False
+        self.done = self.seen = False
 
     def feed(self, data: memoryview) -> None:
         """Take the next deflated bytes."""
@@ -200,6 +202,7 @@ class _InflatingReader:
                 raise UnreadableDataSet(f"the deflated data set cannot be inflated: {error}") from None
             self._left -= len(inflated)
             self._walk.feed(memoryview(inflated))
+            self.seen = self._walk.seen
             self.done = self._walk.done or self._left <= 0 or self._inflate.eof
             pending = self._inflate.unconsumed_tail
 

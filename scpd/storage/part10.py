@@ -7,12 +7,17 @@ zeros, so that nothing executable can hide in it.
 from __future__ import annotations
 
 import struct
+from typing import BinaryIO, NamedTuple
 
+from scpd.errors import UnreadableDataSet
+from scpd.names import is_uid
 from scpd.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 _SHORT = struct.Struct("<HH2sH")
 _GROUP_LENGTH = struct.Struct("<HH2sHI")
 _VERSION = bytes.fromhex("0200 0100") + b"OB\0\0" + bytes.fromhex("02000000 0001")
+_LONG_VR = frozenset((b"OB", b"OW", b"UN", b"UT", b"SQ"))
+_LONGEST_META_VALUE = 1024 * 1024
 _PREAMBLE = bytes(128) + b"DICM"
 
 
@@ -50,3 +55,37 @@ class FileMeta:
             )
         )
         return _PREAMBLE + _GROUP_LENGTH.pack(0x0002, 0x0000, b"UL", 4, len(body)) + body
+
+
+class FileHead(NamedTuple):
+    """What a file's meta information says of its data set, and where that begins, in bytes."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax: str
+    data_set_offset: int
+
+
+def read_head(file: BinaryIO) -> FileHead:
+    """The head of a DICOM file; raises :class:`UnreadableDataSet` for anything else (PS3.10 7.1)."""
+    start = file.read(len(_PREAMBLE))
+    if start[128:] != b"DICM":
+        raise UnreadableDataSet("not a DICOM file: the prefix DICM is missing")
+    values: dict[int, str] = {}
+    while True:
+        offset = file.tell()
+        header = file.read(_SHORT.size)
+        if len(header) < _SHORT.size:
+            break
+        group, element, vr, length = _SHORT.unpack(header)
+        if group != 0x0002:
+            break
+        if vr in _LONG_VR:
+            length = int.from_bytes(file.read(4), "little")
+        if length > _LONGEST_META_VALUE:
+            raise UnreadableDataSet(f"meta element (0002,{element:04X}) claims {length} bytes")
+        values[element] = file.read(length).decode("ascii", "replace").strip("\0 ")
+    sop_class, sop_instance, syntax = (values.get(element, "") for element in (0x0002, 0x0003, 0x0010))
+    if not (is_uid(sop_class) and is_uid(sop_instance) and is_uid(syntax)):
+        raise UnreadableDataSet("not a DICOM file: its meta information lacks a UID")
+    return FileHead(sop_class, sop_instance, syntax, offset)

@@ -1,0 +1,33 @@
+"""``scpd echo HOST:PORT``: whether a peer is there, and lets us in."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from scpd.cli import address
+from scpd.client import operations
+from scpd.client.requestor import Proposal, associate
+from scpd.dimse.status import SUCCESS, meaning
+from scpd.errors import ScpdError
+from scpd.sop_class import UNCOMPRESSED, VERIFICATION
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    address.configure(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    proposal = Proposal(VERIFICATION[0], tuple(map(str, UNCOMPRESSED[:2])))
+    began = time.monotonic()
+    with associate(args.peer, [proposal], address.caller(args)) as association:
+        try:
+            response = operations.echo(association)
+        except LookupError as error:
+            raise ScpdError(str(error)) from None
+    milliseconds = (time.monotonic() - began) * 1000
+    print(f"{meaning(response.status, 'C-ECHO')} ({response.status:04X}) in {milliseconds:.1f} ms")
+    return int(response.status != SUCCESS)

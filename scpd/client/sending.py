@@ -1,0 +1,204 @@
+"""Files to a peer: which presentation contexts they need, over how many associations, and what came of each."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydicom import dcmread
+from pydicom.filewriter import dcmwrite
+from pydicom.uid import UID
+
+from scpd.client import operations
+from scpd.client.requestor import MOST_CONTEXTS, Caller, Proposal, associate
+from scpd.dimse.status import Category, category, meaning
+from scpd.errors import PeerError, UnreadableDataSet
+from scpd.sop_class import SOP_CLASSES, UNCOMPRESSED, uid_keyword
+from scpd.storage.part10 import FileHead, read_head
+from scpd.transport.exchange import Piece
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import BinaryIO
+
+    from scpd.client.requestor import Association
+
+_DEFAULT_SYNTAX = UNCOMPRESSED[0]
+_PIECE = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A file that can be sent, and what its meta information says of it."""
+
+    path: Path
+    head: FileHead
+
+    @property
+    def proposals(self) -> tuple[Proposal, ...]:
+        """The contexts it could go through: its own encoding, and the default one where that loses nothing."""
+        own = Proposal(self.head.sop_class_uid, (self.head.transfer_syntax,))
+        if self.head.transfer_syntax in UNCOMPRESSED[1:]:
+            return own, Proposal(self.head.sop_class_uid, (str(_DEFAULT_SYNTAX),))
+        return (own,)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of everything: how often each answer or reason, and how many files are where they should be."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    stored: int = 0
+    failed: int = 0
+
+    def answered(self, status: int) -> None:
+        """A C-STORE response came."""
+        self.counts[f"{meaning(status, 'C-STORE')} ({status:04X})"] += 1
+        if category(status) in (Category.SUCCESS, Category.WARNING):
+            self.stored += 1
+        else:
+            self.failed += 1
+
+    def not_sent(self, why: str, count: int = 1) -> None:
+        """Files did not get as far as that."""
+        self.counts[f"not sent: {why}"] += count
+        self.failed += count
+
+
+def find(paths: Iterable[Path], outcome: Outcome) -> Iterator[Instance]:
+    """The instances among ``paths``, folders searched to their depth.
+
+    A file that was named and is none counts as failed; in a folder it is left out, and counted as that.
+    """
+    for path in paths:
+        if path.is_dir():
+            for folder, folders, names in os.walk(path):
+                folders.sort()
+                for name in sorted(names):
+                    instance = _look(Path(folder, name))
+                    if isinstance(instance, Instance):
+                        yield instance
+                    else:
+                        outcome.counts[f"left out: {instance}"] += 1
+        else:
+            instance = _look(path)
+            if isinstance(instance, Instance):
+                yield instance
+            else:
+                outcome.not_sent(instance)
+
+
+def _look(path: Path) -> Instance | str:
+    try:
+        with path.open("rb") as file:
+            head = read_head(file)
+    except OSError as error:
+        return str(error.strerror)
+    except UnreadableDataSet:
+        return "not a DICOM file"
+    if head.sop_class_uid == SOP_CLASSES["MediaStorageDirectoryStorage"]:
+        return "a DICOMDIR"
+    return Instance(path, head)
+
+
+def plan(instances: Iterable[Instance]) -> list[tuple[list[Proposal], list[Instance]]]:
+    """Associations with at most 128 contexts each: what to propose, and which files go over it."""
+    batches: list[tuple[dict[Proposal, None], list[Instance]]] = []
+    home: dict[Proposal, int] = {}
+    for instance in instances:
+        own = instance.proposals[0]
+        if own not in home:
+            wanted = dict.fromkeys(instance.proposals)
+            if not batches or len(batches[-1][0] | wanted) > MOST_CONTEXTS:
+                batches.append(({}, []))
+            batches[-1][0].update(wanted)
+            home[own] = len(batches) - 1
+        batches[home[own]][1].append(instance)
+    return [(list(proposals), files) for proposals, files in batches]
+
+
+def send(
+    peer: tuple[str, int],
+    instances: Sequence[Instance],
+    caller: Caller,
+    outcome: Outcome,
+    progress: Callable[[Instance], None],
+) -> None:
+    """Send every instance; ``progress`` hears of each when it is done with, whatever came of it."""
+    for proposals, files in plan(instances):
+        done = 0
+        try:
+            with associate(peer, proposals, caller) as association:
+                contexts = {
+                    (one.abstract_syntax, one.transfer_syntax): one.context_id for one in association.contexts.values()
+                }
+                for instance in files:
+                    _send_one(association, contexts, instance, outcome)
+                    done += 1
+                    progress(instance)
+        except PeerError as error:
+            if done < len(files):
+                outcome.not_sent(str(error), len(files) - done)
+            for instance in files[done:]:
+                progress(instance)
+
+
+def _send_one(
+    association: Association, contexts: dict[tuple[str, str], int], instance: Instance, outcome: Outcome
+) -> None:
+    head = instance.head
+    for proposal in instance.proposals:
+        syntax = proposal.transfer_syntaxes[0]
+        context_id = contexts.get((head.sop_class_uid, syntax))
+        if context_id is None:
+            continue
+        try:
+            with instance.path.open("rb") as file:
+                data = _pieces(file, head) if syntax == head.transfer_syntax else _converted(file, syntax)
+                response = operations.store(association, context_id, head.sop_class_uid, head.sop_instance_uid, data)
+        except OSError as error:
+            outcome.not_sent(str(error.strerror))
+        else:
+            outcome.answered(response.status)
+        return
+    outcome.not_sent(f"no context accepted for {uid_keyword(head.sop_class_uid)} {uid_keyword(head.transfer_syntax)}")
+
+
+def _pieces(file: BinaryIO, head: FileHead) -> Iterator[Piece]:
+    """The data set of a file, byte for byte, through one buffer."""
+    left = os.fstat(file.fileno()).st_size - head.data_set_offset
+    file.seek(head.data_set_offset)
+    buffer = memoryview(bytearray(min(_PIECE, max(left, 1))))
+    while True:
+        count = _fill(file, buffer[:left])
+        left -= count
+        if not count and left:
+            raise OSError(0, "the file became shorter while it was sent")
+        yield Piece(buffer[:count], is_last=not left)
+        if not left:
+            return
+
+
+def _fill(file: BinaryIO, buffer: memoryview) -> int:
+    total = 0
+    while total < len(buffer):
+        count = file.readinto(buffer[total:])  # type: ignore[attr-defined]  # BinaryIO lacks what every such file has
+        if not count:
+            break
+        total += count
+    return total
+
+
+def _converted(file: BinaryIO, syntax: str) -> Iterator[Piece]:
+    """The data set in another uncompressed encoding, by pydicom."""
+    dataset = dcmread(file)
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
+    buffer = BytesIO()
+    dcmwrite(buffer, dataset, implicit_vr=syntax == _DEFAULT_SYNTAX, little_endian=True, enforce_file_format=True)
+    buffer.seek(0)
+    head = read_head(buffer)
+    yield Piece(buffer.getbuffer()[head.data_set_offset :], is_last=True)
