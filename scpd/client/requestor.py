@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from scpd.errors import ConnectionLost, Expired, PeerError, ProtocolError
 from scpd.negotiation.offer import AcceptedContext
-from scpd.transport.connection import Connection, address_text
+from scpd.transport.connection import Connection, address_text, set_options
 from scpd.transport.deadline import Deadline
 from scpd.transport.exchange import MessageExchange, Pace
 from scpd.transport.upper_layer import UpperLayer
@@ -135,6 +135,7 @@ def associate(peer: tuple[str, int], proposals: Iterable[Proposal], caller: Call
 def _connect(peer: tuple[str, int], timeout: float) -> Connection:
     try:
         sock = socket.create_connection(peer, timeout)
+        set_options(sock)
     except OSError as error:
         raise ConnectionLost(f"cannot connect to {address_text(peer)}: {error.strerror or error}") from error
     return Connection(sock, address_text(sock.getpeername()))

@@ -13,12 +13,25 @@ from scpd.config.values import parse_text, with_advice
 from scpd.names import parse_uid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 SYNTAX_GROUPS: dict[str, tuple[str, ...]] = {
     "default": sop_class.UNCOMPRESSED,
     "all": tuple(sop_class.TRANSFER_SYNTAXES.values()),
 }
+
+
+class UnknownName(ValueError):
+    """A name that is none. The nearest one is looked for only when somebody reads the sentence: it takes a while."""
+
+    def __init__(self, name: str, what: str, known: Sequence[str]) -> None:
+        super().__init__(f"{shown(name)} is no {what} that is known")
+        self._name = name
+        self._known = known
+
+    def sentence(self) -> str:
+        near = nearest(self._name, self._known)
+        return f"{self}; did you mean {near!r}?" if near else f"{self}; write its keyword of PS3.6 annex A, or its UID"
 
 
 def parse_sop_class(value: object) -> str:
@@ -42,9 +55,7 @@ def _known(name: str, what: str, known: list[str]) -> str:
         return name
     if name[0].isdigit():
         return with_advice(parse_uid, name, "write it in full")
-    near = nearest(name, known)
-    advice = f"did you mean {near!r}?" if near else "write its keyword of PS3.6 annex A, or its UID"
-    raise ValueError(f"{shown(name)} is no {what} that is known; {advice}")
+    raise UnknownName(name, what, known)
 
 
 def sop_class_uids(names: Iterable[str]) -> tuple[str, ...]:

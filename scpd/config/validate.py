@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from scpd.config.faults import MOST_FAULTS, KeyPath, nearest, shown
 from scpd.config.model import PROCESS_KEYS, ConfigFile
 from scpd.config.section import Section, section_at, section_of
+from scpd.config.uids import UnknownName
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -50,7 +51,8 @@ def _finding(model: type[Section], error: ErrorDetails) -> Finding:
 def _wrong_value(model: type[Section], error: ErrorDetails) -> str:
     value, context = error["input"], error.get("ctx", {})
     if error["type"] == "value_error" and value is not None:
-        return str(context["error"])
+        cause = context["error"]
+        return cause.sentence() if isinstance(cause, UnknownName) else str(cause)
     if value is None:
         return "has no value; write one, or leave the key out"
     if error["type"] == "literal_error":

@@ -20,6 +20,7 @@ from scpd.dimse.command import (
     Request,
     Response,
     UnrecognizedRQ,
+    UnrecognizedRSP,
 )
 from scpd.errors import InvalidCommand
 
@@ -36,14 +37,11 @@ _DATA_SET_TYPE = 0x0800
 _STATUS = 0x0900
 _SOME_DATA_SET = 0x0001
 
-# Element number, field, kind of each message, in the order of the wire.
-_LAYOUTS: dict[type[Command], tuple[tuple[int, str, Kind], ...]] = {}
-
 
 def encode(command: Command) -> bytes:
     """A command set with its group length, elements in increasing order (PS3.7 6.3.1)."""
     parts = []
-    for number, name, kind in _layout(type(command)):
+    for number, name, kind in _LAYOUTS[type(command)]:
         value = getattr(command, name)
         if kind == Kind.US:
             if value is not None:
@@ -69,14 +67,11 @@ def decode(data: bytes | memoryview) -> Command:
     kind = COMMANDS.get(command_field)
     if kind is None:
         return _unrecognized(elements, command_field)
-    if issubclass(kind, Request):
-        _required(elements, _MESSAGE_ID, "Message ID")
-    else:
-        _required(elements, _RESPONDED_TO, "Message ID Being Responded To")
-    if issubclass(kind, Response):
-        _required(elements, _STATUS, "Status")
+    for number, name in _REQUIRED[kind]:
+        if number not in elements:
+            raise InvalidCommand(f"a {kind.NAME} command set without {name} (0000,{number:04X})")
     values: dict[str, Any] = {}
-    for number, name, how in _layout(kind):
+    for number, name, how in _LAYOUTS[kind]:
         raw = elements.get(number)
         if raw is not None and number != _COMMAND_FIELD:
             values[name] = _DECODERS[how](raw, number)
@@ -92,13 +87,6 @@ def _read_layout(kind: type[Command]) -> tuple[tuple[int, str, Kind], ...]:
     return tuple(sorted(layout))
 
 
-def _layout(kind: type[Command]) -> tuple[tuple[int, str, Kind], ...]:
-    layout = _LAYOUTS.get(kind)
-    if layout is None:
-        layout = _LAYOUTS[kind] = _read_layout(kind)
-    return layout
-
-
 def _split(data: bytes) -> dict[int, bytes]:
     elements: dict[int, bytes] = {}
     start, end = 0, len(data)
@@ -106,13 +94,13 @@ def _split(data: bytes) -> dict[int, bytes]:
         if start + 8 > end:
             raise InvalidCommand(f"{end - start} bytes after the last element of the command set")
         group, number, length = _HEADER.unpack_from(data, start)
-        start += 8
+        stop = start + 8 + length
         if group or number in elements:
             raise InvalidCommand(f"element ({group:04X},{number:04X}) has no place in the command set")
-        if start + length > end:
-            raise InvalidCommand(f"element (0000,{number:04X}) claims {length} bytes, {end - start} are left")
-        elements[number] = data[start : start + length]
-        start += length
+        if stop > end:
+            raise InvalidCommand(f"element (0000,{number:04X}) claims {length} bytes, {end - start - 8} are left")
+        elements[number] = data[start + 8 : stop]
+        start = stop
     return elements
 
 
@@ -174,3 +162,14 @@ _DECODERS = {
     Kind.DATA_SET_TYPE: _decode_data_set_type,
 }
 _ENCODERS: dict[Kind, Callable[[Any], bytes]] = {Kind.UI: _encode_uid, Kind.TEXT: _encode_text, Kind.AT: _encode_tags}
+
+# Element number, field, kind of each message, in the order of the wire.
+_LAYOUTS = {kind: _read_layout(kind) for kind in (*COMMANDS.values(), UnrecognizedRSP)}
+# What a message cannot do without.
+_REQUIRED = {
+    kind: (
+        (_MESSAGE_ID, "Message ID") if issubclass(kind, Request) else (_RESPONDED_TO, "Message ID Being Responded To"),
+        *(((_STATUS, "Status"),) if issubclass(kind, Response) else ()),
+    )
+    for kind in COMMANDS.values()
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import itertools
 import secrets
 import threading
@@ -81,7 +82,8 @@ class Server:
             self._workers[connection] = address[0]
         self.capacity.enter(connection, address[0])
         try:
-            threading.Thread(target=self._work, args=(connection,), name="association", daemon=True).start()
+            # Not Thread.start, which waits until the thread runs: the next connection would wait with it.
+            _thread.start_new_thread(self._work, (connection,))
         except (RuntimeError, MemoryError) as error:
             self._leave(connection)
             connection.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, cast
 
 from scpd.dimse import status
@@ -63,7 +64,7 @@ class Storage:
     def _take(self, operation: Operation, request: CStoreRQ) -> str:
         """Store the instance; returns a warning, or nothing. Raises :class:`StoreError` with the status."""
         _check_command(request, operation.context.abstract_syntax)
-        meta = FileMeta(operation.context.transfer_syntax, operation.peer.calling)
+        meta = _file_meta(operation.context.transfer_syntax, operation.peer.calling)
         incoming = self._store.begin(meta.header(request.affected_sop_class_uid, request.affected_sop_instance_uid))
         try:
             reader = self._stream(operation, incoming)
@@ -109,6 +110,11 @@ class Storage:
         values[_SOP_INSTANCE_UID] = request.affected_sop_instance_uid
         titles = {"calling": operation.peer.calling, "called": operation.peer.called}
         return self._rules.path.render(values, titles, datetime.now())  # noqa: DTZ005 folders are for people here
+
+
+@lru_cache(maxsize=1024)
+def _file_meta(transfer_syntax: str, source: str) -> FileMeta:
+    return FileMeta(transfer_syntax, source)
 
 
 def _uid(raw: bytes | None) -> str:

@@ -27,6 +27,7 @@ _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _SHORT_VR = frozenset(
     vr.encode() for vr in ("AE AS AT CS DA DS DT FL FD IS LO LT " + "PN SH SL SS ST TM UI UL US").split()
 )
+_LITTLE = struct.Struct("<I2sH")
 _DEEPEST = 64
 _LONGEST_VALUE = 64 * 1024
 _MOST_INFLATED = 1024 * 1024
@@ -69,6 +70,8 @@ class Walk:
         self._tags = frozenset(tags)
         self._last = _LAST if whole else max(tags, default=0)
         self._explicit = explicit
+        self._usual = explicit and order == "<"
+        self._stops = frozenset((tag & 0xFFFF) << 16 | tag >> 16 for tag in tags)
         self._short = struct.Struct(order + "HH2sH")
         self._long = struct.Struct(order + "HHI")
         self._length = struct.Struct(order + "I")
@@ -107,6 +110,10 @@ class Walk:
         if self._first and end >= 8:
             self._begin(data)
         while start + 8 <= end:
+            if self._usual and not self._depth:
+                start = self._skip_plain(data, start, end)
+                if start + 8 > end:
+                    break
             group, element, vr, length = short(data, start)
             tag = group << 16 | element
             body = start + 8
@@ -132,6 +139,18 @@ class Walk:
             start = stop
         return start
 
+    def _skip_plain(self, data: memoryview, start: int, end: int) -> int:
+        """Past the elements that are neither asked for nor structured, which are nearly all of them."""
+        unpack, stops, last_group = _LITTLE.unpack_from, self._stops, self._last >> 16
+        most = end - 8
+        while start <= most:
+            tag, vr, length = unpack(data, start)  # element in the upper half, group in the lower
+            stop = start + 8 + length
+            if vr not in _SHORT_VR or tag in stops or tag & 0xFFFF >= last_group or stop > end:
+                break
+            start = stop
+        return start
+
     def _begin(self, data: memoryview) -> None:
         self._first = False
         group = self._short.unpack_from(data)[0]
@@ -139,7 +158,7 @@ class Walk:
             raise UnreadableDataSet(f"the data set begins with an element of group {group:04X}")
         # Some devices send implicit VR where explicit was agreed; the place of the first VR tells.
         if self._explicit and not _looks_like_vr(bytes(data[4:6])) and data[6] == data[7] == 0:
-            self._explicit = False
+            self._explicit = self._usual = False
 
     def _long_header(self, data: memoryview, start: int, tag: int, vr: bytes) -> tuple[int, int] | None:
         """Where the value begins and how long it is, for headers other than the short explicit one."""

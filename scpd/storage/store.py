@@ -13,6 +13,7 @@ import itertools
 import os
 import secrets
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -32,6 +33,8 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_MODE, _DIRECTORY_MODE = 0o640, 0o750
 _MOST_VIEWS = 1000  # IOV_MAX is 1024 on Linux
+# What is stored meanwhile goes through descriptors to the disk that was opened, so it is safe there.
+_SECONDS_BETWEEN_LOOKS = 0.1
 # File systems without hard links say one of these.
 _NO_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK))
 
@@ -57,6 +60,7 @@ class Store:
         self.directory = directory
         self.policy = policy
         self._without_links = threading.Lock()
+        self._looked = float("-inf")
         try:
             directory.mkdir(_DIRECTORY_MODE, parents=True, exist_ok=True)
             self._root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -83,19 +87,26 @@ class Store:
     def begin(self, header: bytes) -> Incoming:
         """A new instance, with ``header`` before its data set. Raises :class:`StoreError` with A700."""
         try:
-            here = self.directory.stat()
-            if (here.st_dev, here.st_ino) != self._identity:
-                raise StoreError(
-                    OUT_OF_RESOURCES,
-                    "storage.directory is not the directory that was opened at the start: unmounted or moved",
-                )
-            if self.policy.reserve and self.free_space() < self.policy.reserve:
-                raise StoreError(OUT_OF_RESOURCES, "less space is free than storage.reserve")
+            now = time.monotonic()
+            if now - self._looked > _SECONDS_BETWEEN_LOOKS:
+                self._look()
+                self._looked = now
             name = next(_NAMES)
             descriptor = os.open(name, _NEW_FILE, _FILE_MODE, dir_fd=self._spool)
         except OSError as error:
             raise out_of_resources(error, "a temporary file cannot be made") from error
         return Incoming(self, name, descriptor, header)
+
+    def _look(self) -> None:
+        """Refuse a directory that is gone or full; what is refused is looked at again the next time."""
+        here = self.directory.stat()
+        if (here.st_dev, here.st_ino) != self._identity:
+            raise StoreError(
+                OUT_OF_RESOURCES,
+                "storage.directory is not the directory that was opened at the start: unmounted or moved",
+            )
+        if self.policy.reserve and self.free_space() < self.policy.reserve:
+            raise StoreError(OUT_OF_RESOURCES, "less space is free than storage.reserve")
 
     def _sweep(self) -> tuple[str, ...]:
         """Remove what a crash left; not while another process uses the directory, whose files these may be."""
@@ -128,8 +139,10 @@ class Store:
         return current
 
     def _enter(self, parent: int, component: str) -> int:
-        with suppress(FileNotFoundError):
+        try:
             return os.open(component, _DIRECTORY, dir_fd=parent)
+        except FileNotFoundError:
+            pass
         with suppress(FileExistsError):
             os.mkdir(component, _DIRECTORY_MODE, dir_fd=parent)
             if self.policy.durable:
@@ -233,12 +246,13 @@ class Incoming:
 
     def abandon(self) -> None:
         """Remove what was written; does nothing after a commit."""
+        if not self._name:
+            return
         with suppress(OSError):
             self._close()
-        if self._name:
-            with suppress(OSError):
-                self._store.discard(self._name)
-            self._name = ""
+        with suppress(OSError):
+            self._store.discard(self._name)
+        self._name = ""
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1

@@ -1,10 +1,13 @@
-"""Lines out of the process without anybody waiting for it: a bounded queue and one thread that writes.
+"""Lines out of the process without anybody waiting for it.
 
-A pipe that nobody reads, or a full disk, costs log lines, which are counted, and never an association.
+A stream that takes a line at once gets it at once. One that does not, a pipe that nobody reads, gets its lines from a
+bounded queue and a thread of its own: it costs log lines, which are counted, and never an association.
 """
 
 from __future__ import annotations
 
+import os
+import select
 import threading
 from collections import deque
 from contextlib import suppress
@@ -19,6 +22,10 @@ class Sink:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._descriptor = _descriptor(stream)
+        self._ready = select.poll()
+        if self._descriptor >= 0:
+            self._ready.register(self._descriptor, select.POLLOUT)
         self._lines: deque[str] = deque()
         self._lost = 0
         self._something = threading.Condition()
@@ -28,11 +35,13 @@ class Sink:
     def write(self, line: str) -> None:
         """Take a line; when too many wait already, count it as lost."""
         with self._something:
+            if not self._lines and not self._busy and self._written_at_once(line):
+                return
             if len(self._lines) >= _MOST_LINES:
                 self._lost += 1
                 return
             self._lines.append(line)
-            self._something.notify()
+            self._something.notify_all()
 
     debug = info = warning = error = critical = exception = msg = write
 
@@ -40,6 +49,15 @@ class Sink:
         """Wait, but not for long, until everything taken so far is written."""
         with self._something:
             self._something.wait_for(lambda: not self._lines and not self._busy, _FLUSH_SECONDS)
+
+    def _written_at_once(self, line: str) -> bool:
+        """Write a line that is sure not to block: POSIX promises a writable pipe PIPE_BUF bytes."""
+        raw = line.encode(errors="backslashreplace") + b"\n"
+        if self._descriptor < 0 or len(raw) > select.PIPE_BUF or not self._ready.poll(0):
+            return False
+        with suppress(OSError):  # closed or full: logging is not worth dying for
+            os.write(self._descriptor, raw)
+        return True
 
     def _write_forever(self) -> None:
         while True:
@@ -53,6 +71,13 @@ class Sink:
                 self._lost = 0
             if lost:
                 lines.append(f"{lost} log lines were lost: nobody took them")
-            with suppress(OSError, ValueError):  # a stream that is closed or broken: logging is not worth dying for
+            with suppress(OSError, ValueError):
                 self._stream.write("\n".join(lines) + "\n")
                 self._stream.flush()
+
+
+def _descriptor(stream: TextIO) -> int:
+    try:
+        return stream.fileno()
+    except (OSError, ValueError):
+        return -1

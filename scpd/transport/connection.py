@@ -14,15 +14,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from scpd.errors import ConnectionLost, Interrupted
+from scpd.transport.deadline import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scpd.transport.deadline import Deadline
-
 # DCMTK writes a PDU in two pieces and waits for the acknowledgement of the first, which the system would delay by
 # 40 ms. Asking for it at once does not stick, so it is asked for before each wait; where it does not exist, nothing is.
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
 _MOST_PARTS = 1000  # IOV_MAX is 1024 on Linux
 # The system's own probes find a peer that is gone without a word (seconds, seconds, count; milliseconds).
 _KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 120_000))
@@ -39,8 +39,8 @@ class Connection:
         self._interrupted: str | None = None
         self._lock = threading.Lock()
         self._closed = False
+        self._quickack = _QUICKACK is not None and sock.family in _INTERNET
         sock.setblocking(False)
-        _set_options(sock)
         self._readable = select.poll()
         self._readable.register(sock, select.POLLIN)
 
@@ -53,9 +53,8 @@ class Connection:
             count = self.try_receive(view)
             if count is not None:
                 return count
-            if _QUICKACK is not None:
-                with suppress(OSError):
-                    self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+            if self._quickack:
+                self._acknowledge_at_once()
             self._readable.poll(deadline.remaining() * 1000)
 
     def try_receive(self, view: memoryview) -> int | None:
@@ -73,23 +72,30 @@ class Connection:
         self.received += count
         return count
 
-    def send(self, data: bytes, deadline: Deadline) -> None:
-        """Send all of ``data``. Raises :class:`Expired` when the peer does not read, :class:`ConnectionLost`."""
-        self.send_parts((data,), deadline)
+    def send(self, parts: Sequence[bytes | memoryview], timeout: float) -> None:
+        """Send all of ``parts``, gathered into as few system calls as the peer's window allows.
 
-    def send_parts(self, parts: Sequence[bytes | memoryview], deadline: Deadline) -> None:
-        """Send all of ``parts``, gathered into as few system calls as the peer's window allows."""
-        pending = list(parts)
-        while pending:
+        Raises :class:`Expired` when the peer takes nothing for ``timeout`` seconds, :class:`ConnectionLost`.
+        """
+        pending, left = parts, sum(map(len, parts))
+        while left:
             try:
                 count = self._socket.sendmsg(pending[:_MOST_PARTS])
             except BlockingIOError:
-                self._await_writable(deadline)
+                self._await_writable(Deadline.after(timeout, "write", "the peer does not read what it is sent"))
                 continue
             except OSError as error:
                 raise ConnectionLost(f"the connection broke: {error.strerror or error}") from error
             self.sent += count
-            pending = _after(pending, count)
+            left -= count
+            if left:
+                pending = _after(pending, count)
+
+    def _acknowledge_at_once(self) -> None:
+        try:
+            self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK or 0, 1)
+        except OSError:
+            self._quickack = False  # the peer is gone; receiving will say so
 
     def _await_writable(self, deadline: Deadline) -> None:
         writable = select.poll()
@@ -117,7 +123,7 @@ class Connection:
             self._socket.close()
 
 
-def _after(parts: list[bytes | memoryview], count: int) -> list[bytes | memoryview]:
+def _after(parts: Sequence[bytes | memoryview], count: int) -> list[bytes | memoryview]:
     for index, part in enumerate(parts):
         if count < len(part):
             return [memoryview(part)[count:], *parts[index + 1 :]]
@@ -125,10 +131,9 @@ def _after(parts: list[bytes | memoryview], count: int) -> list[bytes | memoryvi
     return []
 
 
-def _set_options(sock: socket.socket) -> None:
-    if sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    with suppress(OSError):  # a peer that is gone already; the first receive says so
+def set_options(sock: socket.socket) -> None:
+    """Send without delay, and find out about a peer that is gone; what is accepted inherits it from the listener."""
+    if sock.family in _INTERNET:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEPALIVE:

@@ -6,7 +6,6 @@ buffer brought, and the next filling overwrites it.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from scpd.dimse import codec, fragment
@@ -59,7 +58,7 @@ class MessageExchange:
         self._peer_maximum_length = peer_maximum_length
         self._pace = pace
         self._enough = max(1, int(pace.minimum_rate * pace.message))
-        self._due = Deadline(0.0, "message", "")
+        self._due: Deadline | None = None
         self._progress = 0
         self._waiting: Message | None = None
         self._cancelled: set[int] = set()
@@ -78,20 +77,19 @@ class MessageExchange:
         if waiting:
             return waiting
         self._cancelled.clear()
-        idle = Deadline.after(self._pace.idle, "idle", "no message came in time")
         message: Message | None = None
+        self._due, self._progress = None, 0
         begun = False
         while message is None:
             item = self.upper.take()
             if item is None:
-                if not begun and self.upper.framer.inside_pdu:
-                    begun = True
-                    self._begin()
-                self._fill() if begun else self.upper.fill(idle)
+                begun = begun or self.upper.framer.inside_pdu
+                if begun:
+                    self._fill()
+                else:
+                    self.upper.fill(Deadline.after(self._pace.idle, "idle", "no message came in time"))
             elif type(item) is Fragment:
-                if not begun:
-                    begun = True
-                    self._begin()
+                begun = True
                 message = self._command(item)
             else:
                 return None
@@ -183,12 +181,9 @@ class MessageExchange:
         self.upper.refuse(error)
         raise error
 
-    def _begin(self) -> None:
-        self._progress = 0
-        self._due = Deadline.after(self._pace.message, "message", "a message made no progress")
-
     def _fill(self) -> None:
-        self._progress += self.upper.fill(self._due)
-        if self._progress >= self._enough:
+        """Wait for more of a message: for as long as it makes progress."""
+        if self._due is None or self._progress >= self._enough:
             self._progress = 0
-            self._due = self._due._replace(at=time.monotonic() + self._pace.message)
+            self._due = Deadline.after(self._pace.message, "message", "a message made no progress")
+        self._progress += self.upper.fill(self._due)

@@ -84,6 +84,7 @@ class UpperLayer:
     def reject(self, answer: AssociateRJ) -> None:
         """Send A-ASSOCIATE-RJ."""
         self._step(Event.REJECT, answer)
+        self.connection.finish_sending()
 
     def answer_release(self) -> None:
         """Send A-RELEASE-RP."""
@@ -158,7 +159,8 @@ class UpperLayer:
 
     def send(self, *parts: bytes | memoryview) -> None:
         """Send P-DATA-TF that is encoded already, in one go. Not in a state that forbids it."""
-        self._step(Event.DATA_REQUEST)
+        if not self.machine.allows(Event.DATA_REQUEST):  # DT-1 and AR-7 do nothing but send
+            raise RuntimeError(f"P-DATA cannot be sent in {self.machine.state.name}")
         self._transmit(parts)
 
     def refuse(self, error: ProtocolError) -> None:
@@ -177,7 +179,6 @@ class UpperLayer:
         """See the connection off: wait for the peer's close until ARTIM expires (state Sta13), then close."""
         try:
             if self.machine.state is State.STA13:
-                self.connection.finish_sending()
                 self._await_close()
         finally:
             self.connection.close()
@@ -231,6 +232,7 @@ class UpperLayer:
         # The last word to a peer that may be gone or deaf: nothing depends on its arrival.
         try:
             self._step(event, reason=reason)
+            self.connection.finish_sending()
         except (ConnectionLost, Expired):
             self._closed()
 
@@ -239,9 +241,8 @@ class UpperLayer:
             self._transmit((effect.send.encode(),))
 
     def _transmit(self, parts: Sequence[bytes | memoryview]) -> None:
-        deadline = Deadline.after(self._write, "write", "the peer does not read what it is sent")
         try:
-            self.connection.send_parts(parts, deadline)
+            self.connection.send(parts, self._write)
         except ConnectionLost:
             self._closed()
             raise
