@@ -29,13 +29,13 @@ class LimitsConfig(Section):
     )
     pending: Count = Field(
         default=256,
-        description="The most connections without an association yet (default 256): the next one is "
-        "closed, so that connections that say nothing do not use up limits.associations.",
+        description="The most connections without an association yet (default 256): a newer one "
+        "drives out the oldest, so that connections that say nothing never keep anybody out.",
     )
     pending_per_address: Count = Field(
         default=64,
         description="The most connections without an association yet from one address (default 64), "
-        "so that one machine cannot fill limits.pending.",
+        "above which its own oldest is driven out, so that one machine cannot fill limits.pending.",
     )
     association_request: Annotated[int, size(4 * KiB, 16 * MiB)] = Field(
         default=MiB,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Each takes the keys at the top once more, and a port, threads and memory of its own.
 MOST_SERVERS = 100
+# What all servers together may take over: beyond it, loading takes longer than a start may.
+MOST_TAKEN_OVER = 200_000
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def top_layer(document: Document, process_keys: tuple[str, ...]) -> Layer:
 def server_layers(document: Document, top: Layer) -> tuple[list[Layer], list[Fault]]:
     """A layer for each entry of ``servers``, or the top alone where there is none."""
     entries = document.data.get("servers", [{}])
-    if what := _list_fault(entries):
+    if what := _list_fault(entries, len(top.origins)):
         return [], [Fault(document.lines["servers",], "servers", what)]
     if "servers" not in document.data:
         return [top], []
@@ -54,13 +56,15 @@ def server_layers(document: Document, top: Layer) -> tuple[list[Layer], list[Fau
     return layers, faults
 
 
-def _list_fault(entries: Any) -> str:
+def _list_fault(entries: Any, shared: int) -> str:
     if not isinstance(entries, list):
         return f"{shown(entries)} is not a list; begin each server with '- ', or leave the key out"
     if not entries:
         return "the list is empty; leave the key out for one server of the keys at the top"
     if len(entries) > MOST_SERVERS:
         return f"{len(entries)} servers; write at most {MOST_SERVERS}, and start scpd twice for more"
+    if len(entries) * shared > MOST_TAKEN_OVER:
+        return f"{len(entries)} servers would take over {shared} values each; move some from the top to their server"
     return ""
 
 

@@ -58,6 +58,7 @@ class StorageConfig(Section):
     )
     verify: Literal["lenient", "strict"] = Field(
         default="lenient",
-        description="How much of a data set must be right before it is stored (default lenient): lenient "
-        "stores whatever can be filed, strict refuses what breaks the encoding of its transfer syntax.",
+        description="What becomes of a data set whose SOP Class or Instance UID is not that of its command (default "
+        "lenient): lenient stores it and answers the warning B007, strict refuses it with A900, and refuses with "
+        "C000 a data set that ends inside an element.",
     )

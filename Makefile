@@ -1,0 +1,51 @@
+# make run · make test · make check · make bench · make fuzz
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+SECONDS_OF_FUZZ ?= 600
+
+.PHONY: run test check bench fuzz peers docs clean
+
+run: $(VENV)/installed
+	@echo
+	@echo "Send the first image from another terminal, in this folder:"
+	@echo "  $(BIN)/scpd send 127.0.0.1:11112 $$($(BIN)/python -c 'from pydicom.data import get_testdata_file; print(get_testdata_file("CT_small.dcm"))')"
+	@echo "It will be below scpd-data/. Stop with Ctrl-C."
+	@echo
+	$(BIN)/scpd run config/scpd.yaml
+
+test: $(VENV)/tested-with peers
+	$(BIN)/pytest
+
+check: $(VENV)/tested-with
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(VENV)/tested-with peers
+	$(BIN)/python tests/benchmarks/bench.py
+
+fuzz: $(VENV)/tested-with
+	SCPD_FUZZ_SECONDS=$(SECONDS_OF_FUZZ) $(BIN)/pytest tests/fuzz
+
+# Real peers that the tests talk to, where they may be installed; tests that need an absent one are skipped by name.
+peers:
+	@sh tests/peers.sh
+
+# What is made from the configuration's models; a test says when it is stale.
+docs: $(VENV)/installed
+	$(BIN)/scpd schema > config/schema.json
+	$(BIN)/scpd schema --markdown > docs/configuration.md
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/tested-with: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $(VENV)/installed $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
