@@ -164,7 +164,7 @@ _DECODERS = {
 _ENCODERS: dict[Kind, Callable[[Any], bytes]] = {Kind.UI: _encode_uid, Kind.TEXT: _encode_text, Kind.AT: _encode_tags}
 
 # Element number, field, kind of each message, in the order of the wire.
-_LAYOUTS = {kind: _read_layout(kind) for kind in (*COMMANDS.values(), UnrecognizedRSP)}
+_LAYOUTS = {kind: _read_layout(kind) for kind in (*COMMANDS.values(), UnrecognizedRQ, UnrecognizedRSP)}
 # What a message cannot do without.
 _REQUIRED = {
     kind: (

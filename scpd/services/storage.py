@@ -13,7 +13,7 @@ from scpd.errors import StoreError, UnreadableDataSet
 from scpd.names import is_uid, quote
 from scpd.services.service import Operation, Reply
 from scpd.storage import head
-from scpd.storage.part10 import FileMeta
+from scpd.part10 import FileMeta
 from scpd.storage.text import Text
 
 if TYPE_CHECKING:

@@ -118,6 +118,8 @@ class Framer:
                     return None
             if self._body is not None:
                 return self._control(self._body)
+            if self._left and self._left < _SHORTEST_DATA:
+                raise invalid(f"{self._left} bytes after the last value of the P-DATA-TF")
             if self._end - self._start < 6:
                 return None
             if self._left:
@@ -143,8 +145,6 @@ class Framer:
 
     def _begin_value(self) -> None:
         left = self._left
-        if left < _SHORTEST_DATA:
-            raise invalid(f"{left} bytes after the last value of the P-DATA-TF")
         length, context_id, control = VALUE_HEADER.unpack_from(self._view, self._start)
         check_value_length(length, left)
         self._start += 6
