@@ -17,8 +17,8 @@ from scpd.client import operations
 from scpd.client.requestor import MOST_CONTEXTS, Caller, Proposal, associate
 from scpd.dimse.status import Category, category, meaning
 from scpd.errors import PeerError, UnreadableDataSet
-from scpd.sop_class import SOP_CLASSES, UNCOMPRESSED, uid_keyword
 from scpd.part10 import FileHead, read_head
+from scpd.sop_class import SOP_CLASSES, UNCOMPRESSED, uid_keyword
 from scpd.transport.exchange import Piece
 
 if TYPE_CHECKING:

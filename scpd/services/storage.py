@@ -11,9 +11,9 @@ from scpd.dimse import status
 from scpd.dimse.command import CStoreRQ, Request, respond
 from scpd.errors import StoreError, UnreadableDataSet
 from scpd.names import is_uid, quote
+from scpd.part10 import FileMeta
 from scpd.services.service import Operation, Reply
 from scpd.storage import head
-from scpd.part10 import FileMeta
 from scpd.storage.text import Text
 
 if TYPE_CHECKING:
