@@ -39,6 +39,7 @@ def run(config: Config) -> int:
 
     Raises :class:`ConfigurationError` when it cannot be served, :class:`ScpdError` when an address is taken.
     """
+    prepare_process()
     sink = logs.configure(config.logging.level, config.logging.format, logs.default_stream())
     try:
         return Supervisor(config).run()
@@ -56,7 +57,6 @@ class Supervisor:
 
     def run(self) -> int:
         """Start, serve, stop."""
-        prepare_process()
         faults = build.check(self._config)
         if faults:
             raise ConfigurationError(faults)
@@ -136,6 +136,7 @@ class Supervisor:
 
 def prepare_process() -> None:
     """What the process needs of the system before it does anything."""
+    _occupy_standard_descriptors()
     os.umask(_UMASK)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
@@ -143,3 +144,12 @@ def prepare_process() -> None:
     threading.stack_size(_STACK)
     # A library's warning about one peer's data set is not for a server's standard error.
     python_warnings.simplefilter("ignore")
+
+
+def _occupy_standard_descriptors() -> None:
+    """Where the process was started with one of them closed: else a socket would get its number, and stray output."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
