@@ -1,0 +1,151 @@
+"""What is measured, against whom, and the bars: all of it data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import measures
+from servers import LIMIT, PYNETDICOM, SCPD, STORESCP, STORESCP_FAST, Server, dcmtk
+
+
+@dataclass(frozen=True)
+class Metric:
+    name: str
+    unit: str
+    digits: int = 0
+
+
+@dataclass(frozen=True)
+class Bar:
+    """scpd's median, or its ratio to `against`'s median, and the bound it must keep."""
+
+    metric: str
+    bound: float
+    against: Server | None = None
+    at_most: bool = False
+
+    def reached(self, value):
+        return value <= self.bound if self.at_most else value >= self.bound
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One server in a row: fewer messages and rounds for the slow ones."""
+
+    server: Server
+    count: int
+    rounds: int | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    title: str
+    measure: Callable  # (ground, server, count) → figures by metric
+    entries: tuple[Entry, ...]
+    bars: tuple[Bar, ...]
+    metrics: tuple[Metric, ...] = (Metric("rate", "1/s"),)
+    smoke_count: int = 5
+    missing: Callable[[], str] = field(default=lambda: "")
+
+
+def _client_missing(program):
+    return lambda: "" if dcmtk(program) else f"DCMTK's {program}"
+
+
+def _client_row(program):
+    return Row(
+        program,
+        f"{program}, default settings, 200 files of CT 512×512",
+        measures.client(program),
+        (Entry(SCPD, 200), Entry(LIMIT, 200, rounds=2), Entry(STORESCP, 200, rounds=2)),
+        (Bar("rate", 15, STORESCP),),
+        metrics=(Metric("rate", "files/s"),),
+        missing=_client_missing(program),
+    )
+
+
+ROWS = (
+    Row(
+        "ct1",
+        "C-STORE of CT (530 KB), 1 association",
+        measures.rate("store", data="ct"),
+        (Entry(SCPD, 500), Entry(LIMIT, 500), Entry(STORESCP_FAST, 500), Entry(PYNETDICOM, 50)),
+        (Bar("rate", 0.85, LIMIT), Bar("rate", 1.2, STORESCP_FAST), Bar("rate", 8, PYNETDICOM)),
+    ),
+    Row(
+        "ct4",
+        "C-STORE of CT (530 KB), 4 associations",
+        measures.rate("store", data="ct", assocs=4),
+        (Entry(SCPD, 300), Entry(LIMIT, 300)),
+        (Bar("rate", 0.75, LIMIT),),
+    ),
+    Row(
+        "small1",
+        "C-STORE of small (6 KB), 1 association",
+        measures.rate("store", data="small"),
+        (Entry(SCPD, 2000), Entry(LIMIT, 2000), Entry(STORESCP_FAST, 2000), Entry(PYNETDICOM, 100)),
+        (Bar("rate", 0.5, LIMIT), Bar("rate", 15, PYNETDICOM)),
+    ),
+    Row(
+        "small4",
+        "C-STORE of small (6 KB), 4 associations",
+        measures.rate("store", data="small", assocs=4),
+        (Entry(SCPD, 1000), Entry(LIMIT, 1000)),
+        (Bar("rate", 0.3, LIMIT),),
+    ),
+    Row(
+        "big",
+        "C-STORE of big (105 MB), 1 association",
+        measures.rate("store", data="big", warm_up=1),
+        (Entry(SCPD, 5), Entry(LIMIT, 5)),
+        (Bar("rate", 0.85, LIMIT),),
+        metrics=(Metric("rate", "1/s", 2),),
+        smoke_count=1,
+    ),
+    Row(
+        "bigmem",
+        "growth of peak memory",
+        measures.peak_memory,
+        (Entry(SCPD, 4, rounds=3), Entry(LIMIT, 4, rounds=3)),
+        (Bar("big", 16, at_most=True), Bar("giant", 16, at_most=True)),
+        metrics=(Metric("big", "MiB, big", 1), Metric("giant", "MiB, 1 GiB", 1)),
+        smoke_count=1,
+    ),
+    Row(
+        "echo",
+        "C-ECHO, 1 association",
+        measures.rate("echo"),
+        (Entry(SCPD, 5000), Entry(LIMIT, 5000), Entry(STORESCP_FAST, 5000), Entry(PYNETDICOM, 300)),
+        (Bar("rate", 0.6, LIMIT), Bar("rate", 25, PYNETDICOM)),
+    ),
+    Row(
+        "assoc",
+        "associate, C-ECHO, release",
+        measures.rate("assoc"),
+        (Entry(SCPD, 2000), Entry(LIMIT, 2000), Entry(STORESCP_FAST, 200), Entry(PYNETDICOM, 20)),
+        (Bar("rate", 0.3, LIMIT), Bar("rate", 50, PYNETDICOM)),
+    ),
+    Row(
+        "hold",
+        "1,000 idle associations",
+        measures.hold,
+        (Entry(SCPD, 1000, rounds=3), Entry(LIMIT, 1000, rounds=3)),
+        (Bar("answer", 100), Bar("cpu", 1, at_most=True), Bar("memory", 100, at_most=True)),
+        metrics=(
+            Metric("answer", "% answer", 1),
+            Metric("cpu", "% of a core", 2),
+            Metric("memory", "KiB each", 1),
+        ),
+        smoke_count=50,
+    ),
+    _client_row("storescu"),
+    _client_row("dcmsend"),
+    Row(
+        "start",
+        "process start to the first C-ECHO answered",
+        measures.start,
+        (Entry(SCPD, 1), Entry(LIMIT, 1), Entry(STORESCP, 1), Entry(PYNETDICOM, 1)),
+        (Bar("time", 0.8, at_most=True),),
+        metrics=(Metric("time", "s", 2),),
+    ),
+)

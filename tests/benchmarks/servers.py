@@ -1,0 +1,223 @@
+"""The servers that are measured: how each is started, known to be ready, and ended.
+
+Every run has a fresh server and an empty folder, and only one server is alive at a time.
+"""
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from ground import HERE, Ground, RunFailed
+
+ROOT = HERE.parents[1]
+START_TIMEOUT = 20.0
+STOP_TIMEOUT = 15.0
+ECHO_TIMEOUT = 10.0
+POLL = 0.005
+
+SCPD_CONFIG = """\
+ae_title: SCPD
+bind: "127.0.0.1:{port}"
+contexts: [verification, {{sop_classes: storage, transfer_syntaxes: all}}]
+limits: {{associations: 2000, associations_per_address: 2000, pending: 2000, pending_per_address: 2000}}
+storage: {{directory: "{folder}", durability: {durability}, reserve: 0}}
+logging: {{level: info, format: json}}
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What one start of a server is given."""
+
+    ground: Ground
+    port: int
+    folder: Path
+    config: Path
+
+
+@dataclass(frozen=True)
+class Server:
+    name: str
+    command: Callable[[Site], list[str]]
+    missing: Callable[[], str] = lambda: ""  # what is not installed, or nothing
+
+
+@dataclass(frozen=True)
+class Running:
+    process: subprocess.Popen
+    site: Site
+    ready_after: float  # seconds from the start to the answer to a C-ECHO
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    @property
+    def port(self):
+        return self.site.port
+
+    def stored(self):
+        """How many instances stand in the folder (hidden and partial files are none)."""
+        folder = self.site.folder
+        return sum(_is_instance(path, folder) for path in folder.rglob("*"))
+
+
+@contextmanager
+def serving(ground, server):
+    """Start `server` with an empty folder, wait until it answers a C-ECHO; at the end stop it and empty the folder."""
+    slug = re.sub(r"\W+", "-", server.name)
+    folder = ground.served / slug
+    _remove(folder)
+    folder.mkdir()
+    ground.settle()
+    port = _free_port()
+    site = Site(ground, port, folder, ground.logs / f"{slug}.yaml")
+    log = ground.logs / f"{slug}.log"
+    command = server.command(site)
+    try:
+        with log.open("wb") as output:
+            begin = time.monotonic()
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            _wait_for_connect(process, port, log)
+            _echo(ground, port, log)
+            yield Running(process, site, time.monotonic() - begin)
+        finally:
+            _end(process)
+    finally:
+        _remove(folder)
+
+
+def _wait_for_connect(process, port, log):
+    for _ in range(int(START_TIMEOUT / POLL)):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if process.poll() is not None:
+                raise RunFailed(f"exit {process.returncode} at the start: {_tail(log)}") from None
+            time.sleep(POLL)
+        else:
+            return
+    raise RunFailed(f"nothing listens after {START_TIMEOUT:.0f} s: {_tail(log)}")
+
+
+def _echo(ground, port, log):
+    command = [ground.dimseload, "echo", "127.0.0.1", str(port), "ANY", "count=1"]
+    try:
+        subprocess.run(command, check=True, timeout=ECHO_TIMEOUT, capture_output=True)
+    except subprocess.SubprocessError:
+        raise RunFailed(f"the first C-ECHO was not answered: {_tail(log)}") from None
+
+
+def _end(process):
+    """TERM, then KILL what is left of the session that this process was started in."""
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _remove(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _is_instance(path, folder):
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return not hidden and path.suffix != ".part" and path.is_file()
+
+
+def _tail(log):
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return " / ".join(line[:300] for line in lines[-3:]) or "no output"
+
+
+@cache
+def dcmtk(program):
+    """The path of DCMTK's `program`, or None. pynetdicom installs programs of the same names: they are not meant."""
+    for folder in os.get_exec_path():
+        path = shutil.which(program, path=folder)
+        if path and b"dcmtk" in _version(path):
+            return path
+    return None
+
+
+def _version(path):
+    try:
+        return subprocess.run([path, "--version"], capture_output=True, timeout=20).stdout
+    except (OSError, subprocess.SubprocessError):
+        return b""
+
+
+def dcmtk_version():
+    path = dcmtk("storescp")
+    return _version(path).split()[2].decode() if path else None
+
+
+def _scpd(site):
+    text = SCPD_CONFIG.format(port=site.port, folder=site.folder, durability=site.ground.durability)
+    site.config.write_text(text)
+    if command := os.environ.get("SCPD_BENCH_COMMAND"):
+        places = {"config": site.config, "port": site.port, "folder": site.folder}
+        return [word.format(**places) for word in shlex.split(command)]
+    return [sys.executable, "-m", "scpd", "run", str(site.config)]
+
+
+def _dimselimit(site):
+    return [site.ground.dimselimit, str(site.port), str(site.folder)]
+
+
+def _storescp(*options):
+    return lambda site: [
+        dcmtk("storescp"), *options, "-od", str(site.folder), str(site.port)
+    ]  # fmt: skip
+
+
+def _storescp_missing():
+    return "" if dcmtk("storescp") else "DCMTK's storescp"
+
+
+def _pynetdicom(site):
+    command = [sys.executable, "-m", "pynetdicom", "storescp", str(site.port)]
+    return [*command, "-ba", "127.0.0.1", "-od", str(site.folder)]
+
+
+def _pynetdicom_missing():
+    return "" if importlib.util.find_spec("pynetdicom") else "pynetdicom"
+
+
+SCPD = Server("scpd", _scpd)
+LIMIT = Server("dimselimit", _dimselimit)
+STORESCP = Server("storescp", _storescp(), _storescp_missing)
+STORESCP_FAST = Server("storescp --fork +B", _storescp("--fork", "+B"), _storescp_missing)
+PYNETDICOM = Server("pynetdicom", _pynetdicom, _pynetdicom_missing)
+SERVERS = (SCPD, LIMIT, STORESCP_FAST, STORESCP, PYNETDICOM)
