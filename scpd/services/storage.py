@@ -105,7 +105,7 @@ class Storage:
 
     def _path(self, operation: Operation, request: CStoreRQ, reader: Reader) -> tuple[str, ...]:
         text = Text(reader.values.get(_SPECIFIC_CHARACTER_SET, b""))
-        values = {tag: text.decode(raw) for tag, raw in reader.values.items()}
+        values = {tag: text.decode(raw) for tag, raw in reader.values.items() if tag in self._rules.path.tags}
         # The command names the instance: it is what the sender is told was stored, and what it will ask for.
         values[_SOP_INSTANCE_UID] = request.affected_sop_instance_uid
         titles = {"calling": operation.peer.calling, "called": operation.peer.called}

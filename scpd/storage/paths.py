@@ -27,8 +27,9 @@ SOP_INSTANCE_UID = 0x00080018
 _LONGEST_VALUE = 100
 _LONGEST_COMPONENT = 255
 _DIGEST = 16
-_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._^+=@,-]*(?<!\.)", re.ASCII)
-_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.ASCII | re.IGNORECASE)
+_DEVICE = r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?"  # names that some systems keep for themselves
+_RESERVED = re.compile(_DEVICE, re.ASCII | re.IGNORECASE | re.DOTALL)
+_PLAIN = re.compile(rf"(?!{_DEVICE}$)[a-z0-9_][a-z0-9._^+=@,-]*(?<!\.)", re.ASCII | re.IGNORECASE)
 _HARMLESS = frozenset(string.ascii_letters + string.digits + "._^+=@,-")
 # Value representations whose values are short text (PS3.5 table 6.2-1), and the last group that identifies.
 _TEXT = frozenset(("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "PN", "SH", "TM", "UI"))
@@ -47,8 +48,9 @@ def safe_name(text: str) -> str:
     Letters of other scripts stay too. What is longer than 100 characters is cut and ends in a digest of the whole,
     so that two texts never get one name. An empty text gives an empty name.
     """
-    if not (_PLAIN.fullmatch(text) and not _RESERVED.fullmatch(text)):
-        text = _escape(text)
+    if len(text) <= _LONGEST_VALUE and _PLAIN.fullmatch(text):
+        return text
+    text = _escape(text)
     return text if len(text.encode()) <= _LONGEST_VALUE else _cut(text, _LONGEST_VALUE)
 
 

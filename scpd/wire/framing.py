@@ -25,7 +25,7 @@ from scpd.wire.pdu import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# An idle association holds no more than this; 1,000 of them are 8 MiB.
+# What an association holds that has not received much yet; 1,000 of them are 8 MiB.
 INITIAL_BUFFER = 8 * 1024
 _FOUR_BYTES_LONG = frozenset((PDUType.A_ASSOCIATE_RJ, PDUType.A_RELEASE_RQ, PDUType.A_RELEASE_RP, PDUType.A_ABORT))
 _SHORTEST_ASSOCIATE = 68
@@ -95,6 +95,8 @@ class Framer:
         """Where the next bytes of the peer go. Every fragment handed out before is void from here on."""
         if self._start == self._end:
             self._start = self._end = 0
+            if len(self._view) > self._capacity:  # a long A-ASSOCIATE-RQ has been and gone
+                self._view = memoryview(bytearray(INITIAL_BUFFER))
         room = len(self._view) - self._end
         if self._filled or not room:
             self._make_room()

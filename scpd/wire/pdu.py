@@ -5,20 +5,19 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
+from scpd.names import AE_TITLE_LENGTH
 from scpd.wire.contexts import PresentationContextAC, PresentationContextRQ
 from scpd.wire.fields import decode_name, encode_name, invalid, item, items
 from scpd.wire.user_info import UserInformation
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 HEADER = struct.Struct(">BxI")
 VALUE_HEADER = struct.Struct(">IBB")
 _FIXED = struct.Struct(">Hxx16s16s32s")
 _FOUR_BYTES = struct.Struct(">xBBB")
 _APPLICATION_CONTEXT_ITEM = 0x10
+_ONCE = (_APPLICATION_CONTEXT_ITEM, UserInformation.ITEM_TYPE)
 
 # The shortest P-DATA-TF that moves anything: a value header and two bytes, since fragments are even (annex E.1).
 LEAST_MAXIMUM_LENGTH = VALUE_HEADER.size + 2
@@ -45,8 +44,11 @@ def pdu(pdu_type: int, *parts: bytes) -> bytes:
 
 
 def encode_title(title: str) -> bytes:
-    """An AE title as its 16 bytes on the wire, filled up with spaces."""
-    return title.encode("ascii").ljust(16)
+    """An AE title as its 16 bytes on the wire, filled up with spaces. Raises :class:`ValueError` for a longer one."""
+    raw = title.encode("ascii")
+    if len(raw) > AE_TITLE_LENGTH:
+        raise ValueError(f"an AE title has at most {AE_TITLE_LENGTH} characters, {title!r} has {len(raw)}")
+    return raw.ljust(AE_TITLE_LENGTH)
 
 
 def decode_title(field_bytes: bytes) -> str:
@@ -67,6 +69,7 @@ class _Associate:
     application_context_name: str = APPLICATION_CONTEXT_NAME
     protocol_version: int = 1
     reserved: bytes = field(default=bytes(32), repr=False)
+    presentation_contexts: tuple[PresentationContextRQ | PresentationContextAC, ...] = ()
 
     @property
     def called_ae_title(self) -> str:
@@ -76,25 +79,42 @@ class _Associate:
     def calling_ae_title(self) -> str:
         return decode_title(self.calling_field)
 
-    def _encode(
-        self,
-        pdu_type: int,
-        contexts: Iterable[PresentationContextRQ | PresentationContextAC],
-    ) -> bytes:
+    def _encode(self, pdu_type: int) -> bytes:
         fixed = (self.protocol_version, self.called_field, self.calling_field, self.reserved)
         return pdu(
             pdu_type,
             _FIXED.pack(*fixed),
             item(_APPLICATION_CONTEXT_ITEM, encode_name(self.application_context_name)),
-            *(context.encode() for context in contexts),
+            *(context.encode() for context in self.presentation_contexts),
             self.user_information.encode(),
         )
 
-
-def _take_fixed(body: memoryview, where: str) -> tuple[int, bytes, bytes, bytes, memoryview]:
-    if len(body) < _FIXED.size:
-        raise invalid(f"the {where} has {len(body)} bytes, its fixed part alone has {_FIXED.size}")
-    return *_FIXED.unpack_from(body), body[_FIXED.size :]
+    @classmethod
+    def _decode(cls, body: memoryview, where: str, kind: type[PresentationContextRQ | PresentationContextAC]) -> Self:
+        if len(body) < _FIXED.size:
+            raise invalid(f"the {where} has {len(body)} bytes, its fixed part alone has {_FIXED.size}")
+        version, called, calling, reserved = _FIXED.unpack_from(body)
+        once: dict[int, memoryview] = {}
+        contexts: dict[int, PresentationContextRQ | PresentationContextAC] = {}
+        for item_type, value in items(body[_FIXED.size :], where):
+            if item_type == kind.ITEM_TYPE:
+                context = kind.decode(value)
+                if context.context_id in contexts:
+                    raise invalid(f"presentation context ID {context.context_id} stands twice in the {where}")
+                contexts[context.context_id] = context
+            elif item_type in _ONCE:
+                if item_type in once:
+                    raise invalid(f"item {item_type:02X}H stands twice in the {where}")
+                once[item_type] = value
+        return cls(
+            called,
+            calling,
+            UserInformation.decode(once.get(UserInformation.ITEM_TYPE, memoryview(b""))),
+            decode_name(once.get(_APPLICATION_CONTEXT_ITEM, b"")),
+            version,
+            reserved,
+            tuple(contexts.values()),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,36 +127,15 @@ class AssociateRQ(_Associate):
 
     def encode(self) -> bytes:
         """The whole PDU."""
-        return self._encode(self.TYPE, self.presentation_contexts)
+        return self._encode(self.TYPE)
 
     @classmethod
     def decode(cls, body: memoryview) -> Self:
         """From the PDU's body. An application context name that is missing comes out empty."""
-        where = "A-ASSOCIATE-RQ"
-        version, called, calling, reserved, rest = _take_fixed(body, where)
-        name, user_information = "", UserInformation()
-        contexts: dict[int, PresentationContextRQ] = {}
-        for item_type, value in items(rest, where):
-            if item_type == PresentationContextRQ.ITEM_TYPE:
-                context = PresentationContextRQ.decode(value)
-                if context.context_id in contexts:
-                    raise invalid(f"presentation context ID {context.context_id} stands twice")
-                contexts[context.context_id] = context
-            elif item_type == UserInformation.ITEM_TYPE:
-                user_information = UserInformation.decode(value)
-            elif item_type == _APPLICATION_CONTEXT_ITEM:
-                name = decode_name(value)
-        if not contexts:
-            raise invalid(f"the {where} proposes no presentation context")
-        return cls(
-            called,
-            calling,
-            user_information,
-            name,
-            version,
-            reserved,
-            tuple(contexts.values()),
-        )
+        request = cls._decode(body, "A-ASSOCIATE-RQ", PresentationContextRQ)
+        if not request.presentation_contexts:
+            raise invalid("the A-ASSOCIATE-RQ proposes no presentation context")
+        return request
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,31 +148,12 @@ class AssociateAC(_Associate):
 
     def encode(self) -> bytes:
         """The whole PDU."""
-        return self._encode(self.TYPE, self.presentation_contexts)
+        return self._encode(self.TYPE)
 
     @classmethod
     def decode(cls, body: memoryview) -> Self:
         """From the PDU's body."""
-        where = "A-ASSOCIATE-AC"
-        version, called, calling, reserved, rest = _take_fixed(body, where)
-        name, user_information = "", UserInformation()
-        contexts = []
-        for item_type, value in items(rest, where):
-            if item_type == PresentationContextAC.ITEM_TYPE:
-                contexts.append(PresentationContextAC.decode(value))
-            elif item_type == UserInformation.ITEM_TYPE:
-                user_information = UserInformation.decode(value)
-            elif item_type == _APPLICATION_CONTEXT_ITEM:
-                name = decode_name(value)
-        return cls(
-            called,
-            calling,
-            user_information,
-            name,
-            version,
-            reserved,
-            tuple(contexts),
-        )
+        return cls._decode(body, "A-ASSOCIATE-AC", PresentationContextAC)
 
 
 def _take_four(body: memoryview, where: str) -> tuple[int, int, int]:

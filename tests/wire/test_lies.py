@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scpd.errors import ProtocolError
 from scpd.wire.contexts import PresentationContextAC, PresentationContextRQ
 from scpd.wire.fields import INVALID_PARAMETER, counted, item
-from scpd.wire.pdu import DECODERS, AssociateAC, AssociateRQ, DataTF, PDUType
+from scpd.wire.pdu import DECODERS, AssociateAC, AssociateRQ, DataTF, PDUType, encode_title
 from scpd.wire.user_info import (
     AsynchronousOperationsWindow,
     RoleSelection,
@@ -326,3 +326,18 @@ def test_counted_fields_that_swallow_each_other_are_an_error():
     body = counted(b"1.2") + b"\x00\x01\x00"
     with pytest.raises(ProtocolError):
         RoleSelection.decode(memoryview(body))
+
+
+@pytest.mark.parametrize("item_type", [0x10, 0x50])
+@pytest.mark.parametrize("kind", [AssociateRQ, AssociateAC])
+def test_what_stands_once_in_an_associate_pdu_may_not_stand_twice(kind, item_type):
+    """A second user information item would hide the identity in the first."""
+    context = PresentationContextRQ(1, "1.2", ("1.2",)) if kind is AssociateRQ else PresentationContextAC(1, 0, "1.2")
+    whole = kind(bytes(16), bytes(16), UserInformation(16384), presentation_contexts=(context,)).encode()
+    with pytest.raises(ProtocolError, match=f"{item_type:02X}H stands twice"):
+        kind.decode(memoryview(whole[6:] + item(item_type) * 2))
+
+
+def test_an_ae_title_longer_than_its_field_is_not_cut_in_silence():
+    with pytest.raises(ValueError, match="at most 16"):
+        encode_title("A" * 17)

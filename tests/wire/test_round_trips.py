@@ -78,7 +78,11 @@ REQUESTS = st.builds(
     presentation_contexts=st.lists(PROPOSED, min_size=1, max_size=4, unique_by=lambda one: one.context_id).map(tuple),
     **FIXED,
 )
-ACCEPTS = st.builds(AssociateAC, presentation_contexts=several(ANSWERED), **FIXED)
+ACCEPTS = st.builds(
+    AssociateAC,
+    presentation_contexts=st.lists(ANSWERED, max_size=4, unique_by=lambda one: one.context_id).map(tuple),
+    **FIXED,
+)
 CONTROL = st.one_of(
     REQUESTS,
     ACCEPTS,
