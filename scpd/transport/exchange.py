@@ -186,4 +186,4 @@ class MessageExchange:
         if self._due is None or self._progress >= self._enough:
             self._progress = 0
             self._due = Deadline.after(self._pace.message, "message", "a message made no progress")
-        self._progress += self.upper.fill(self._due)
+        self._progress += self.upper.fill(self._due, owed=True)

@@ -47,7 +47,7 @@ class Listener:
         while not self._stopped:
             poll.poll()
             try:
-                while not self._stopped:
+                if not self._stopped:
                     sock, address = self._socket.accept()
                     take(sock, address[:2])
             except BlockingIOError:

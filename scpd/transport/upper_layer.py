@@ -131,10 +131,13 @@ class UpperLayer:
             if told is not None:
                 return told
 
-    def fill(self, deadline: Deadline) -> int:
-        """Wait for bytes of the peer; how many came. Every fragment handed out before is void."""
+    def fill(self, deadline: Deadline, *, owed: bool = False) -> int:
+        """Wait for bytes of the peer; how many came. Every fragment handed out before is void.
+
+        ``owed`` says that the peer is in the middle of something.
+        """
         try:
-            count = self.connection.receive(self.framer.writable(), deadline)
+            count = self.connection.receive(self.framer.writable(), deadline, owed=owed)
         except ConnectionLost:
             self._closed()
             raise
@@ -155,7 +158,7 @@ class UpperLayer:
             item = self.take()
             if item is not None:
                 return item
-            self.fill(deadline)
+            self.fill(deadline, owed=self.framer.inside_pdu)
 
     def send(self, *parts: bytes | memoryview) -> None:
         """Send P-DATA-TF that is encoded already, in one go. Not in a state that forbids it."""
