@@ -50,13 +50,14 @@ class ProtocolError(PeerError):
 
     ``reason`` is the Reason/Diag. of the A-ABORT with source "service-provider" (PS3.8 table 9-26):
     0 not specified, 1 unrecognized PDU, 2 unexpected PDU, 4 unrecognized PDU parameter,
-    5 unexpected PDU parameter, 6 invalid PDU parameter value.
+    5 unexpected PDU parameter, 6 invalid PDU parameter value. ``answered`` says that the A-ABORT was sent already.
     """
 
-    def __init__(self, what: str, *, reason: int = 0) -> None:
+    def __init__(self, what: str, *, reason: int = 0, answered: bool = False) -> None:
         super().__init__(what)
         self.what = what
         self.reason = reason
+        self.answered = answered
 
 
 class Rejected(PeerError):

@@ -42,13 +42,8 @@ class Capacity:
     def enter(self, connection: Connection, host: str) -> None:
         """A connection is there; the oldest pending one may have to make way."""
         with self._lock:
-            evicted = self._one_too_many(host)
-            if evicted:
-                self._forget(evicted)
-            self._pending[connection] = host
-            self._pending_from[host] += 1
-        if evicted:
-            evicted.interrupt("made way for newer connections (limits.pending)")
+            evicted = self._make_pending(connection, host)
+        _evict(evicted)
 
     def associate(self, connection: Connection) -> str:
         """Give the connection an association's place; returns the limit that is reached, or an empty string."""
@@ -67,12 +62,13 @@ class Capacity:
 
     def dissociate(self, connection: Connection) -> None:
         """The association has ended, though the connection may linger: its place is free from now on."""
+        evicted = None
         with self._lock:
             host = self._associated.pop(connection, None)
             if host is not None:
                 _take_one(self._associated_from, host)
-                self._pending[connection] = host
-                self._pending_from[host] += 1
+                evicted = self._make_pending(connection, host)
+        _evict(evicted)
 
     def leave(self, connection: Connection) -> None:
         """The connection is gone."""
@@ -81,6 +77,14 @@ class Capacity:
             host = self._associated.pop(connection, None)
             if host is not None:
                 _take_one(self._associated_from, host)
+
+    def _make_pending(self, connection: Connection, host: str) -> Connection | None:
+        evicted = self._one_too_many(host)
+        if evicted:
+            self._forget(evicted)
+        self._pending[connection] = host
+        self._pending_from[host] += 1
+        return evicted
 
     def _one_too_many(self, host: str) -> Connection | None:
         if self._pending_from[host] >= self.limits.pending_per_address:
@@ -93,6 +97,11 @@ class Capacity:
         host = self._pending.pop(connection, None)
         if host is not None:
             _take_one(self._pending_from, host)
+
+
+def _evict(connection: Connection | None) -> None:
+    if connection:
+        connection.interrupt("made way for newer connections (limits.pending)")
 
 
 def _take_one(counter: Counter[str], host: str) -> None:

@@ -36,6 +36,7 @@ class Server:
         self._address = address
         self._log = logger("server")
         self._listener: Listener | None = None
+        self._accepting: threading.Thread | None = None
         self._workers: dict[Connection, str] = {}
         self._changed = threading.Condition()
         self._complained = float("-inf")
@@ -48,9 +49,9 @@ class Server:
     def start(self) -> None:
         """Listen and serve, in threads of its own. Raises :class:`~scpd.errors.ScpdError` when it cannot listen."""
         self._listener = Listener(*self._address)
-        threading.Thread(
-            target=self._listener.serve, args=(self._take, self._scarce), name=f"listen {self.name}", daemon=True
-        ).start()
+        serve, hand_over = self._listener.serve, (self._take, self._scarce)
+        self._accepting = threading.Thread(target=serve, args=hand_over, name=f"listen {self.name}", daemon=True)
+        self._accepting.start()
 
     def state(self) -> dict[str, int]:
         """How many associations there are, and connections in all."""
@@ -58,8 +59,9 @@ class Server:
 
     def stop_accepting(self) -> None:
         """Take no more connections; associations go on."""
-        if self._listener:
+        if self._listener and self._accepting:
             self._listener.stop()
+            self._accepting.join()
             self._listener.close()
 
     def drain(self, deadline: float) -> bool:

@@ -15,11 +15,12 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from scpd.errors import ConnectionLost, Interrupted
-from scpd.transport.deadline import Deadline
+from scpd.errors import ConnectionLost, Expired, Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from scpd.transport.deadline import Deadline
 
 # DCMTK writes a PDU in two pieces and waits for the acknowledgement of the first, which the system would delay by
 # 40 ms. Asking for it at once does not stick, so it is asked for before each wait in the middle of something; at the
@@ -52,19 +53,17 @@ class Connection:
         ``owed`` says that the peer has begun something that it must go on with. Raises :class:`Expired`,
         :class:`Interrupted` and :class:`ConnectionLost`.
         """
-        if owed:
-            count = self.try_receive(view)
-            if count is not None:
-                return count
-            if self._quickack:
-                self._acknowledge_at_once()
-        while True:
-            left = deadline.remaining()
+        left = deadline.remaining()
+        count = self.try_receive(view) if owed else None
+        if owed and count is None and self._quickack:
+            self._acknowledge_at_once()
+        while count is None:
             if not left / 4 <= self._patience <= left * 1.05:
                 self._set_patience(left)
             count = self._receive(view, 0)
-            if count is not None:
-                return count
+            if count is None:
+                left = deadline.remaining()
+        return count
 
     def try_receive(self, view: memoryview) -> int | None:
         """The same without waiting; None when there is nothing yet."""
@@ -103,7 +102,7 @@ class Connection:
             try:
                 count = self._socket.sendmsg(pending[:_MOST_PARTS], (), socket.MSG_DONTWAIT)
             except BlockingIOError:
-                self._await_writable(Deadline.after(timeout, "write", "the peer does not read what it is sent"))
+                self._await_writable(timeout)
                 continue
             except OSError as error:
                 raise ConnectionLost(f"the connection broke: {error.strerror or error}") from error
@@ -118,10 +117,11 @@ class Connection:
         except OSError:
             self._quickack = False  # the peer is gone; receiving will say so
 
-    def _await_writable(self, deadline: Deadline) -> None:
+    def _await_writable(self, timeout: float) -> None:
         writable = select.poll()
         writable.register(self._socket, select.POLLOUT)
-        writable.poll(deadline.remaining() * 1000)
+        if not writable.poll(timeout * 1000):
+            raise Expired("write", "the peer does not read what it is sent")
 
     def interrupt(self, why: str) -> None:
         """Called from another thread: whoever waits for this peer, or will, gets :class:`Interrupted`."""

@@ -91,6 +91,8 @@ class MessageExchange:
             elif type(item) is Fragment:
                 begun = True
                 message = self._command(item)
+            elif self._assembler.context_id:
+                self._out_of_place("A-RELEASE-RQ inside a command set")
             else:
                 return None
         return message

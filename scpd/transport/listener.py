@@ -39,6 +39,8 @@ class Listener:
 
         ``take`` must neither block nor raise: one connection's trouble never becomes the next one's.
         """
+        if self._stopped:
+            return
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         poll.register(self._wake_reader, select.POLLIN)
@@ -66,7 +68,7 @@ class Listener:
             self._wake_writer.send(b"\0")
 
     def close(self) -> None:
-        """Give the address back."""
+        """Give the address back, once :meth:`serve` has ended."""
         for one in (self._socket, self._wake_reader, self._wake_writer):
             one.close()
         if self._reserve is not None:

@@ -167,9 +167,10 @@ class UpperLayer:
         self._transmit(parts)
 
     def refuse(self, error: ProtocolError) -> None:
-        """Answer a breach of the protocol: the table's action for an invalid PDU."""
+        """Answer a breach of the protocol: the table's action for an invalid PDU, once."""
         self.framer.discard()
-        if self.machine.state not in _NO_PDU_ANY_MORE:
+        if not error.answered and self.machine.allows(Event.INVALID_PDU):
+            error.answered = True
             self._try(Event.INVALID_PDU, error.reason)
 
     def abort(self) -> None:
@@ -203,7 +204,7 @@ class UpperLayer:
         self._do(self.machine.unexpected(pdu_type, time.monotonic()))
         if state is not State.STA13:
             name = PDUType(pdu_type).name.replace("_", "-")
-            raise ProtocolError(f"a PDU {name} that has no place in {state.name.capitalize()}", reason=2)
+            raise ProtocolError(f"a PDU {name} that has no place in {state.name.capitalize()}", reason=2, answered=True)
         return False
 
     def _received(self, pdu: ControlPDU) -> ControlPDU | None:

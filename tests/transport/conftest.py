@@ -80,8 +80,11 @@ class Far:
 
 
 @pytest.fixture
-def ends() -> Iterator[Callable[..., tuple[Connection, Far]]]:
-    """A connection and its far end: a socket pair, or loopback TCP where ``tcp`` is asked for."""
+def ends(meanwhile) -> Iterator[Callable[..., tuple[Connection, Far]]]:
+    """A connection and its far end: a socket pair, or loopback TCP where ``tcp`` is asked for.
+
+    ``meanwhile`` ends after them: closing wakes whoever is still busy with one.
+    """
     made: list[tuple[Connection, Far]] = []
 
     def make(*, tcp: bool = False, buffer: int = 0) -> tuple[Connection, Far]:

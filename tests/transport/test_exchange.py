@@ -225,7 +225,7 @@ def breaches():
     yield "data in no context", command(STORE) + values((7, False, True, b"ab")), 6
     yield "a value that is longer than its PDU", b"\x04\0\0\0\0\x08" + b"\0\0\0\xff\x01\x03" + b"ab", 6
     yield "a value shorter than its own header", b"\x04\0\0\0\0\x08" + b"\0\0\0\x01\x01\x03" + b"ab", 6
-    yield "bytes after the last value", b"\x04\0\0\0\0\x0a" + b"\0\0\0\x02\x01\x00" + b"abcd", 6
+    yield "bytes after the last value", b"\x04\0\0\0\0\x0a" + b"\0\0\0\x02\x01\x01" + b"abcd", 6
     yield "a PDU longer than was announced", b"\x04\0" + (65537).to_bytes(4), 6
     yield "an endless row of empty fragments", values((1, True, False, b"")) * 17, 6
     yield "an endless row of empty data", command(STORE) + values((1, False, False, b"")) * 17, 6

@@ -1,0 +1,97 @@
+"""A server in the test's own process, with services made for the test; its log lines are kept as data."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+
+from scpd.negotiation.offer import Offer, SupportedContext
+from scpd.server.capacity import CapacityLimits
+from scpd.server.server import Server
+from scpd.server.worker import Terms
+from scpd.services.verification import Verification
+from scpd.transport.exchange import Pace
+from scpd.wire.framing import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PATIENCE = 20.0
+VERIFICATION = "1.2.840.10008.1.1"
+IMPLICIT = "1.2.840.10008.1.2"
+
+
+class Told(list):
+    """The log lines, and a way to wait for one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed = threading.Condition()
+
+    def __call__(self, _logger, level, event):
+        with self._changed:
+            self.append({**event, "log_level": level})
+            self._changed.notify_all()
+        raise structlog.DropEvent
+
+    def wait(self, event: str, count: int = 1) -> list[dict]:
+        def found() -> list[dict]:
+            return [line for line in self if line["event"] == event]
+
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(found()) >= count, PATIENCE), f"no {event!r} in {list(self)}"
+        return found()
+
+
+@pytest.fixture
+def told() -> Iterator[Told]:
+    lines = Told()
+    before = structlog.get_config()
+    structlog.configure(processors=[lines], cache_logger_on_first_use=False)
+    yield lines
+    structlog.configure(**before)
+
+
+@pytest.fixture
+def serve(told) -> Iterator[Callable[..., Server]]:
+    """Start a server; ``services`` by abstract syntax come beside Verification."""
+    started: list[Server] = []
+
+    def start(
+        services=None,
+        *,
+        limits: CapacityLimits = CapacityLimits(20, 10, 20, 10),
+        artim: float = PATIENCE,
+        idle: float = PATIENCE,
+        start: bool = True,
+        address: tuple[str, int] = ("127.0.0.1", 0),
+    ) -> Server:
+        services = {VERIFICATION: Verification(), **(services or {})}
+        offer = Offer(
+            ae_title="SCPD",
+            contexts={uid: SupportedContext(uid, (IMPLICIT,)) for uid in services},
+            maximum_length=16384,
+        )
+        terms = Terms(
+            offer=offer,
+            services=services,
+            limits=Limits(1 << 20, 16384),
+            command_limit=65536,
+            data_set_limit=1 << 20,
+            artim=artim,
+            write=PATIENCE,
+            pace=Pace(idle, PATIENCE),
+            where=lambda key: f"test:{key}",
+        )
+        started.append(Server("test", address, terms, limits))
+        if start:
+            started[-1].start()
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop_accepting()
+        server.abort("the test is over")
