@@ -9,9 +9,11 @@ import argparse
 import resource
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 from ground import RunFailed, ground
+from quiet import PATIENCE, Watch
 from report import Outcome, report
 from rows import ROWS
 
@@ -27,7 +29,10 @@ def main():
     missing, outcomes = [], []
     try:
         with ground(smoke=options.smoke, durability=options.durability, disk=options.disk) as place:
-            outcomes = [_measure(row, place, options.rounds, missing) for row in rows]
+            watch = Watch(0 if options.smoke else options.patience)
+            outcomes = [_measure(row, place, options.rounds, missing, watch) for row in rows]
+            if not options.smoke and (note := watch.note()):
+                place.note(note)
             text = report(outcomes, ground=place, rounds=options.rounds, missing=missing)
     except KeyboardInterrupt:
         return 130  # what was started has been ended, the folders are gone
@@ -39,7 +44,7 @@ def main():
     return int(failed or (options.strict and missed))
 
 
-def _measure(row, place, rounds, missing):
+def _measure(row, place, rounds, missing, watch):
     """All rounds of one row, in each the servers in turn. A server that failed is not asked again."""
     outcome = Outcome(row)
     if absent := row.missing():
@@ -58,7 +63,7 @@ def _measure(row, place, rounds, missing):
             name = entry.server.name
             try:
                 count = row.smoke_count if place.smoke else entry.count
-                figures = row.measure(place, entry.server, count)
+                figures = watch.run(partial(row.measure, place, entry.server, count))
             except RunFailed as failure:
                 outcome.failures.append(f"{name}: {failure}")
                 entries.remove(entry)
@@ -128,6 +133,12 @@ def _options():
     add("--rows", type=_row_names, default=every, help=f"which rows, of {every}")
     add("--rounds", type=_positive, default=5, help="times that each server is measured")
     add("--durability", choices=("none", "fsync"), default="none", help="of scpd's storage")
+    add(
+        "--patience",
+        type=float,
+        default=PATIENCE,
+        help="seconds in all to wait for other programs to be quiet and to repeat disturbed runs",
+    )
     add("--output", type=Path, help="write the report there too")
     add("--disk", type=_folder, help="servers' files in this directory instead of /dev/shm")
     add("--strict", action="store_true", help="exit 1 when a bar is missed")
