@@ -6,16 +6,19 @@ zeros, so that nothing executable can hide in it.
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import BinaryIO, NamedTuple
 
 from scpd.errors import UnreadableDataSet
-from scpd.names import is_uid
+from scpd.names import AE_TITLE_LENGTH, is_uid
 from scpd.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 _SHORT = struct.Struct("<HH2sH")
 _GROUP_LENGTH = struct.Struct("<HH2sHI")
 _VERSION = bytes.fromhex("0200 0100") + b"OB\0\0" + bytes.fromhex("02000000 0001")
+# What an AE title may not hold (PS3.5 6.2): a peer's may, and the file must be right all the same.
+_NO_TITLE = re.compile(r"[^ -\[\]-~]", re.ASCII)
 _LONG_VR = frozenset((b"OB", b"OW", b"UN", b"UT", b"SQ"))
 _LONGEST_META_VALUE = 1024 * 1024
 _PREAMBLE = bytes(128) + b"DICM"
@@ -40,7 +43,7 @@ class FileMeta:
                 _element(0x0010, b"UI", transfer_syntax, b"\0"),
                 _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID, b"\0"),
                 _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME, b" "),
-                _element(0x0016, b"AE", source, b" ") if source else b"",
+                _element(0x0016, b"AE", _NO_TITLE.sub("_", source)[:AE_TITLE_LENGTH], b" ") if source else b"",
             )
         )
 

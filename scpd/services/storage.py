@@ -14,6 +14,7 @@ from scpd.names import is_uid, quote
 from scpd.part10 import FileMeta
 from scpd.services.service import Operation, Reply
 from scpd.storage import head
+from scpd.storage.layout import Layouts
 from scpd.storage.text import Text
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Storage:
         self._store = store
         self._rules = rules
         self._tags = frozenset((_SPECIFIC_CHARACTER_SET, _SOP_CLASS_UID, _SOP_INSTANCE_UID, *rules.path.tags))
+        self._layouts = Layouts(self._tags)
 
     def perform(self, operation: Operation) -> Iterable[Reply]:
         """One C-STORE response (PS3.4 B.2.3): Success once the instance is where it belongs."""
@@ -77,18 +79,36 @@ class Storage:
         return warning
 
     def _stream(self, operation: Operation, incoming: Incoming) -> Reader:
-        strict = self._rules.verify == "strict"
-        reader = head.reader(operation.context.transfer_syntax, self._tags, whole=strict)
+        """The data set to its file as it arrives; its head is read on the way."""
+        reader: Reader | None = None
         for views in operation.data():
+            if reader is None:
+                reader = self._begin_reading(operation, views[0])
+                views_to_read = views[1:]
+            else:
+                views_to_read = views
             if not reader.done:
-                for view in views:
+                for view in views_to_read:
                     reader.feed(view)
             incoming.write(views)
             if incoming.size > self._rules.longest:
                 raise StoreError(status.OUT_OF_RESOURCES, "the data set is longer than limits.data_set")
-        reader.finish()
-        if not reader.seen:
+        if reader is None or not reader.seen:
             raise UnreadableDataSet("the data set has no element that could be read")
+        reader.finish()
+        return reader
+
+    def _begin_reading(self, operation: Operation, data: memoryview) -> Reader:
+        sender = (operation.peer.address, operation.context.context_id)
+        strict = self._rules.verify == "strict"
+        if not strict:
+            values = self._layouts.read(sender, data)
+            if values is not None:
+                return head.Known(values)
+        reader = head.reader(operation.context.transfer_syntax, self._tags, whole=strict)
+        reader.feed(data)
+        if isinstance(reader, head.Walk) and reader.plain_size:
+            self._layouts.walked(sender, data, reader.plain_size)
         return reader
 
     def _verify(self, request: CStoreRQ, reader: Reader) -> str:

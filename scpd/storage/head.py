@@ -21,16 +21,18 @@ EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 # JPIP Referenced Deflate and its HTJ2K sister are deflated as a whole, as PS3.5 A.5 is.
 DEFLATED = frozenset(("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"))
 
-_UNDEFINED = 0xFFFFFFFF
+UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 # PS3.5 7.1.2: these have two reserved bytes and a 32-bit length; 7.1.3 defers to later VRs, all of that form.
-_SHORT_VR = frozenset(
+SHORT_VR = frozenset(
     vr.encode() for vr in ("AE AS AT CS DA DS DT FL FD IS LO LT " + "PN SH SL SS ST TM UI UL US").split()
 )
 _LITTLE = struct.Struct("<I2sH")
+LONG_LENGTH = 12  # bytes of a header with a 32-bit length
 _DEEPEST = 64
 _LONGEST_VALUE = 64 * 1024
 _MOST_INFLATED = 1024 * 1024
+_MOST_INFLATED_WHOLE = 1024 * 1024 * 1024
 _INFLATE_STEP = 16 * 1024
 _LAST = 0xFFFFFFFF
 
@@ -52,7 +54,7 @@ class Reader(Protocol):
 def reader(transfer_syntax: str, tags: Collection[int], *, whole: bool = False) -> Reader:
     """A reader for ``tags`` of a data set in ``transfer_syntax``; ``whole`` walks on to the end of the data set."""
     if transfer_syntax in DEFLATED:
-        return _InflatingReader(tags)
+        return _InflatingReader(tags, whole=whole)
     return Walk(
         tags,
         explicit=transfer_syntax != IMPLICIT_LITTLE,
@@ -67,6 +69,7 @@ class Walk:
     def __init__(self, tags: Collection[int], *, explicit: bool = True, order: str = "<", whole: bool = False) -> None:
         self.values: dict[int, bytes] = {}
         self.done = self.seen = False
+        self.plain_size = 0  # of a head in Explicit VR Little Endian that came in one piece
         self._tags = frozenset(tags)
         self._last = _LAST if whole else max(tags, default=0)
         self._explicit = explicit
@@ -93,7 +96,10 @@ class Walk:
             data = memoryview(self._left_over + bytes(data))
             self._left_over = b""
         if data:
+            first = self._first
             stopped = self._walk(data)
+            if first and self.done and self._usual:
+                self.plain_size = stopped
             self.seen = self.seen or stopped > 0
             if not self.done:
                 self._left_over = bytes(data[stopped:])
@@ -119,18 +125,19 @@ class Walk:
             body = start + 8
             if tag > last and not self._depth:
                 self.done = True
+                self.seen = self.seen or self._is_plausible(vr, length)
                 return start
-            if self._depth or vr not in _SHORT_VR or not self._explicit:
+            if self._depth or vr not in SHORT_VR or not self._explicit:
                 header = self._long_header(data, start, tag, vr)
                 if header is None:
                     return start
                 body, length = header
-                if length == _UNDEFINED or group == 0xFFFE:
+                if length == UNDEFINED or group == 0xFFFE:
                     length = self._structure(tag, vr, length)
             stop = body + length
             if tag in tags and not self._depth:
+                _check_length(tag, length)
                 if stop > end:
-                    _check_length(tag, length)
                     return start
                 self.values[tag] = bytes(data[body:stop])
             elif stop > end:
@@ -146,10 +153,14 @@ class Walk:
         while start <= most:
             tag, vr, length = unpack(data, start)  # element in the upper half, group in the lower
             stop = start + 8 + length
-            if vr not in _SHORT_VR or tag in stops or tag & 0xFFFF >= last_group or stop > end:
+            if vr not in SHORT_VR or tag in stops or tag & 0xFFFF >= last_group or stop > end:
                 break
             start = stop
         return start
+
+    def _is_plausible(self, vr: bytes, length: int) -> bool:
+        """Whether an element that is not looked into can be one: all there is to tell a data set from noise."""
+        return _looks_like_vr(vr) if self._explicit else not length & 1
 
     def _begin(self, data: memoryview) -> None:
         self._first = False
@@ -165,7 +176,7 @@ class Walk:
         inside_un = self._implicit_depth and self._depth >= self._implicit_depth
         if not self._explicit or inside_un or tag >> 16 == 0xFFFE:
             return start + 8, self._long.unpack_from(data, start)[2]
-        if vr in _SHORT_VR:
+        if vr in SHORT_VR:
             return start + 8, self._short.unpack_from(data, start)[3]
         if not _looks_like_vr(vr):
             raise UnreadableDataSet(f"element {tag:08X} has the impossible VR {vr!r}")
@@ -182,10 +193,10 @@ class Walk:
             if self._depth < self._implicit_depth:
                 self._implicit_depth = 0
             return 0
-        if length != _UNDEFINED:
+        if length != UNDEFINED:
             return length
         self._depth += 1
-        if self._depth > _DEEPEST:
+        if self._depth > 2 * _DEEPEST:  # a sequence and its item are a level each
             raise UnreadableDataSet(f"sequences nested deeper than {_DEEPEST}")
         if tag != _ITEM and self._explicit and vr == b"UN" and not self._implicit_depth:
             self._implicit_depth = self._depth
@@ -201,20 +212,37 @@ def _looks_like_vr(vr: bytes) -> bool:
     return all(0x41 <= character <= 0x5A for character in vr)
 
 
+class Known:
+    """The head of a data set whose values were found without a walk."""
+
+    done = seen = True
+
+    def __init__(self, values: dict[int, bytes]) -> None:
+        self.values = values
+
+    def feed(self, data: memoryview) -> None:
+        """Nothing more is wanted."""
+
+    def finish(self) -> None:
+        """Nothing was left open."""
+
+
 class _InflatingReader:
     """The head of a deflated data set (PS3.5 A.5), inflated in small steps and never beyond a bound."""
 
-    def __init__(self, tags: Collection[int]) -> None:
-        self._walk = Walk(tags)
+    def __init__(self, tags: Collection[int], *, whole: bool = False) -> None:
+        self._walk = Walk(tags, whole=whole)
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-        self._left = _MOST_INFLATED
+        self._left = _MOST_INFLATED_WHOLE if whole else _MOST_INFLATED
         self.values = self._walk.values
         self.done = self.seen = False
 
     def feed(self, data: memoryview) -> None:
         """Take the next deflated bytes."""
         pending: bytes | memoryview = data
-        while pending and not self.done:
+        inflated = b""
+        # A step that came out full may have left some of its output behind, though its input is used up.
+        while (pending or len(inflated) == _INFLATE_STEP) and not self.done:
             try:
                 inflated = self._inflate.decompress(pending, _INFLATE_STEP)
             except zlib.error as error:
@@ -226,6 +254,6 @@ class _InflatingReader:
             pending = self._inflate.unconsumed_tail
 
     def finish(self) -> None:
-        """Raise :class:`UnreadableDataSet` if the head ends inside an element."""
+        """Raise :class:`UnreadableDataSet` if what was inflated ends inside an element."""
         if self._left > 0:
             self._walk.finish()

@@ -26,6 +26,7 @@ SOP_INSTANCE_UID = 0x00080018
 # Text that one attribute contributes to a name; NAME_MAX of every usual file system is 255 bytes.
 _LONGEST_VALUE = 100
 _LONGEST_COMPONENT = 255
+_SHORT_COMPONENT = _LONGEST_COMPONENT // 4  # characters that fit in any case: UTF-8 takes at most four bytes for one
 _DIGEST = 16
 _DEVICE = r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?"  # names that some systems keep for themselves
 _RESERVED = re.compile(_DEVICE, re.ASCII | re.IGNORECASE | re.DOTALL)
@@ -71,7 +72,7 @@ def _escape(text: str) -> str:
 
 
 def _percent(character: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogateescape"))
+    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
 
 
 def _cut(text: str, longest: int) -> str:
@@ -116,7 +117,7 @@ class PathTemplate:
         """The components of the path; ``values`` by tag, ``association`` with ``calling`` and ``called``."""
         text = "".join(part if isinstance(part, str) else part(values, association, received) for part in self._parts)
         return tuple(
-            component if len(component) <= _LONGEST_VALUE else _bounded(component) for component in text.split("/")
+            component if len(component) <= _SHORT_COMPONENT else _bounded(component) for component in text.split("/")
         )
 
     def _field(self, name: str, spec: str) -> Callable[[Mapping[int, str], Mapping[str, str], datetime], str]:

@@ -12,6 +12,7 @@ import fcntl
 import itertools
 import os
 import secrets
+import stat
 import threading
 import time
 from contextlib import suppress
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 SPOOL = ".incoming"
 # Temporary names of this process: others may share the directory, from other containers too.
 _OURS = secrets.token_hex(4)
-_NAMES = (f"{_OURS}-{number}" for number in itertools.count())
+_NUMBERS = itertools.count()
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_MODE, _DIRECTORY_MODE = 0o640, 0o750
@@ -91,7 +92,7 @@ class Store:
             if now - self._looked > _SECONDS_BETWEEN_LOOKS:
                 self._look()
                 self._looked = now
-            name = next(_NAMES)
+            name = f"{_OURS}-{next(_NUMBERS)}"
             descriptor = os.open(name, _NEW_FILE, _FILE_MODE, dir_fd=self._spool)
         except OSError as error:
             raise out_of_resources(error, "a temporary file cannot be made") from error
@@ -122,7 +123,7 @@ class Store:
         return names
 
     def _try_writing(self) -> None:
-        name = next(_NAMES)
+        name = f"{_OURS}-{next(_NUMBERS)}"
         os.close(os.open(name, _NEW_FILE, _FILE_MODE, dir_fd=self._spool))
         os.unlink(name, dir_fd=self._spool)
 
@@ -169,7 +170,7 @@ class Store:
             # A link never replaces, so two writers of one instance cannot both win.
             os.link(temporary, name, src_dir_fd=self._spool, dst_dir_fd=directory, follow_symlinks=False)
         except FileExistsError:
-            return False
+            return self._is_held(directory, name)
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
@@ -180,10 +181,25 @@ class Store:
     def _rename_if_absent(self, temporary: str, directory: int, name: str) -> bool:
         with self._without_links:
             with suppress(FileNotFoundError):
-                os.stat(name, dir_fd=directory, follow_symlinks=False)
-                return False
+                return self._is_held(directory, name)
             os.rename(temporary, name, src_dir_fd=self._spool, dst_dir_fd=directory)
             return True
+
+    def _is_held(self, directory: int, name: str) -> bool:
+        """Make sure that what is there is an instance, as safe as a new one would be; False, since nothing was placed.
+
+        Raises :class:`OSError` for a symbolic link, a directory or anything else that is no file.
+        """
+        held = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            if not stat.S_ISREG(os.fstat(held).st_mode):
+                raise FileExistsError(errno.EEXIST, "something that is no file is in the instance's place")
+            if self.policy.durable:
+                os.fsync(held)
+                os.fsync(directory)
+        finally:
+            os.close(held)
+        return False
 
     def discard(self, temporary: str) -> None:
         """Remove a temporary file that came to nothing."""

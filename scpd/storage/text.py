@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 
 # Control characters that end a run of ISO 2022 escapes (PS3.5 6.1.2.5.3).
 _DELIMITERS = set(b"\\^=")
@@ -28,5 +28,6 @@ class Text:
     def _names(self) -> list[str]:
         if not self._encodings:
             terms = self._character_set.decode("ascii", "replace").strip("\0 ").split("\\")
-            self._encodings = convert_encodings([term.strip() for term in terms])
+            # Only the standard's terms: pydicom would take any codec of Python's by its name.
+            self._encodings = convert_encodings([term.strip() for term in terms if term.strip() in python_encoding])
         return self._encodings
