@@ -25,7 +25,6 @@ def configure(level: str, form: str, stream: TextIO) -> Sink:
     sink = Sink(stream)
     console = form == "console" or (form == "auto" and stream.isatty())
     processors: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=False),
         structlog.processors.format_exc_info,

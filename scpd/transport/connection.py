@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # 40 ms. Asking for it at once does not stick, so it is asked for before each wait in the middle of something; at the
 # end of a message our answer carries it.
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+# So often a wait may be looked after before its deadline, rather than setting the system's time-out anew.
+_WAKE_UPS = 25
 # A peer on the same machine answers faster than the system puts a thread to sleep and wakes it again. Where the last
 # wait was that short, the next one begins with looking for so many seconds, unless several peers are like that.
 _SPIN = 100e-6
@@ -65,7 +67,7 @@ class Connection:
         if count is None and self in _BRISK:
             count = self._spin(view)
         while count is None:
-            if not left / 4 <= self._patience <= left * 1.05:
+            if not left / _WAKE_UPS <= self._patience <= left * 1.05:
                 self._set_patience(left)
             began = time.monotonic()
             count = self._receive(view, 0)
