@@ -51,9 +51,16 @@ def logger(name: str) -> FilteringBoundLogger:
 def _printable(_: Any, __: str, event: EventDict) -> EventDict:
     """Keep every value on its line: the console has no quoting of its own for control characters."""
     for key, value in event.items():
-        if isinstance(value, str) and key != "exception" and not value.isprintable():
+        if key == "exception":
+            event[key] = "\n".join(map(_indented, str(value).split("\n")))
+        elif isinstance(value, str) and not value.isprintable():
             event[key] = ascii(value[:_LONGEST_VALUE])
     return event
+
+
+def _indented(line: str) -> str:
+    # A traceback quotes the text of its error: no line of it may look like one of the log's own.
+    return "    " + (line if line.isprintable() else ascii(line)[1:-1])
 
 
 def default_stream() -> TextIO:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PATIENCE = 20.0
 VERIFICATION = "1.2.840.10008.1.1"
 IMPLICIT = "1.2.840.10008.1.2"
+LIMITS = CapacityLimits(20, 10, 20, 10)
 
 
 class Told(list):
@@ -63,7 +64,7 @@ def serve(told) -> Iterator[Callable[..., Server]]:
     def start(
         services=None,
         *,
-        limits: CapacityLimits = CapacityLimits(20, 10, 20, 10),
+        limits: CapacityLimits = LIMITS,
         artim: float = PATIENCE,
         idle: float = PATIENCE,
         start: bool = True,

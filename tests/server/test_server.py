@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import socket
 import threading
 import time
@@ -141,8 +142,6 @@ def test_silent_connections_drive_out_only_each_other(serve, connect):
 def test_a_thread_that_cannot_be_had_costs_its_connection_only(serve, connect, told, monkeypatch):
     """The loop goes on, and says so once a minute."""
     server = serve()
-    import _thread
-
     real = _thread.start_new_thread
     fails = [True]
 

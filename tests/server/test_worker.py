@@ -16,8 +16,11 @@ from scpd.dimse.command import (
     UnrecognizedRQ,
     respond,
 )
+from scpd.server.capacity import CapacityLimits
 from scpd.services.service import Reply
-from scpd.wire.pdu import Abort, AssociateAC, AssociateRJ
+from scpd.wire.contexts import PresentationContextRQ
+from scpd.wire.pdu import Abort, AssociateAC, AssociateRJ, AssociateRQ, encode_title
+from scpd.wire.user_info import UserInformation
 
 VERIFICATION = "1.2.840.10008.1.1"
 IMPLICIT = "1.2.840.10008.1.2"
@@ -178,8 +181,6 @@ def test_a_service_that_gives_no_reply_leaves_the_association_as_it_was(associat
 
 
 def test_over_the_limit_is_rejected_as_transient_local_limit_and_the_key_is_told(serve, connect, told):
-    from scpd.server.capacity import CapacityLimits
-
     server = serve(limits=CapacityLimits(1, 1, 10, 10))
     first = connect(server.address[1])
     assert isinstance(first.associate(), AssociateAC)
@@ -192,8 +193,6 @@ def test_over_the_limit_is_rejected_as_transient_local_limit_and_the_key_is_told
 
 def test_a_place_is_free_the_moment_the_association_has_ended(serve, connect, told):
     """Though the peer keeps its connection open after the release, and ARTIM is far."""
-    from scpd.server.capacity import CapacityLimits
-
     server = serve(limits=CapacityLimits(1, 1, 10, 10))
     first = connect(server.address[1])
     first.associate()
@@ -213,22 +212,19 @@ def test_a_rejected_peer_that_stays_is_closed_at_artim(serve, connect):
     assert client.is_closed_by_peer(5.0)
 
 
-def test_what_a_peer_calls_itself_stays_on_its_line(serve, connect, told):
+@pytest.mark.parametrize("title", [b'\n{"x":1}\x1b[31m', b"\0\r\n", b"\xff\xfe\\n", b"\x1b[2J"])
+def test_what_a_peer_calls_itself_stays_on_its_line(serve, connect, told, title):
     server = serve()
     client = connect(server.address[1])
-    raw = bytearray(
-        bytes.fromhex("0100000000cd") + bytes.fromhex("00010000") + b"SCPD".ljust(16) + b"\n{\"x\":1}\x1b[31m".ljust(16)
+    request = AssociateRQ(
+        called_field=encode_title("SCPD"),
+        calling_field=title.ljust(16),
+        user_information=UserInformation(implementation_class_uid="1.2.3", implementation_version_name="a\nb"),
+        presentation_contexts=(PresentationContextRQ(1, VERIFICATION, (IMPLICIT,)),),
     )
-    raw += bytes(32)
-    rest = (
-        b"\x10\0\0\x15" + b"1.2.840.10008.3.1.1.1"
-        + b"\x20\0\0\x2e\x01\0\0\0" + b"\x30\0\0\x11" + VERIFICATION.encode() + b"\x40\0\0\x11" + IMPLICIT.encode()
-        + b"\x50\0\0\x08\x51\0\0\x04\0\0\x40\0"
-    )
-    raw += rest
-    raw[2:6] = (len(raw) - 6).to_bytes(4)
-    client.send(bytes(raw))
+    client.send(request.encode())
     assert isinstance(client.receive(), AssociateAC)
     client.close()
     (line,) = told.wait("association")
     assert line["calling"].isprintable()
+    assert line["implementation"].isprintable()

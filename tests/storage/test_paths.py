@@ -16,9 +16,10 @@ STUDY, SERIES, INSTANCE = 0x0020000D, 0x0020000E, 0x00080018
 PATIENT_ID, PATIENT_NAME, STUDY_ID = 0x00100020, 0x00100010, 0x00200010
 HOSTILE = (
     *(".", "..", "...", "/", "//", "../../etc/passwd", "a/../b", "\\", "..\\..\\x", "a\0b", "\n", "\x1b[2J", "\x7f"),
-    *("-rf", "--", "~", "~root", "$HOME", "`id`", "$(id)", "%00", "%2e%2e", "*", "?", "|", "a b", " ", "  x ", "."),
-    *("con", "CON", "Con.txt", "nul", "NUL.", "aux.dcm", "com1", "LPT9.x", "prn", "\u202e", "\u200b", "\u2028", "\ufeff"),
-    *("\u2044", "\u2215", "\uff0f", "\uff0e\uff0e", "山田", "é", "e\u0301", "\U00020000" * 40, "x" * 300, "." * 300),
+    *("-rf", "--", "~", "~root", "$HOME", "`id`", "$(id)", "%00", "%2e%2e", "*", "?", "|", "a b", " ", "  x ", "x."),
+    *("con", "CON", "Con.txt", "nul", "NUL.", "aux.dcm", "com1", "LPT9.x", "prn", "con.\n", "con\n"),
+    *("\u202e", "\u200b", "\u2028", "\ufeff", "\u2044", "\u2215", "\uff0f", "\uff0e\uff0e"),
+    *("山田", "é", "e\u0301", "\U00020000" * 40, "x" * 300, "." * 300),
 )
 
 names = st.one_of(st.text(), st.text(max_size=400), st.text(alphabet="./\\\0-% \n~aA", max_size=20))
@@ -202,7 +203,9 @@ def test_a_template_that_cannot_be_used_says_why(template, sentence):
 @example("{received:\0}/{SOPInstanceUID}")
 @example("{received:\ud800}/{SOPInstanceUID}")
 def test_any_template_is_understood_or_refused_in_a_sentence(template):
+    sentence = ""
     try:
         PathTemplate(template + "{SOPInstanceUID}")
     except ValueError as error:
-        assert str(error).isprintable()
+        sentence = str(error)
+    assert sentence == "" or sentence.isprintable()

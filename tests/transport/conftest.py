@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PATIENCE = 20.0
 VERIFICATION = "1.2.840.10008.1.1"
 IMPLICIT = "1.2.840.10008.1.2"
+LIMITS = Limits(associate=1 << 20, data=1 << 16)
 
 
 class Far:
@@ -119,7 +120,7 @@ def layer(ends) -> Callable[..., tuple[UpperLayer, Far]]:
         is_requestor: bool = False,
         artim: float = PATIENCE,
         write: float = PATIENCE,
-        limits: Limits = Limits(associate=1 << 20, data=1 << 16),
+        limits: Limits = LIMITS,
         **how,
     ) -> tuple[UpperLayer, Far]:
         connection, far = ends(**how)

@@ -15,7 +15,10 @@ from scpd.wire.pdu import Abort, DataTF, PresentationDataValue, ReleaseRQ
 PATIENCE = 20.0
 ECHO = CEchoRQ(message_id=7, affected_sop_class_uid="1.2.840.10008.1.1")
 STORE = CStoreRQ(
-    message_id=9, affected_sop_class_uid="1.2.840.10008.5.1.4.1.1.2", affected_sop_instance_uid="1.2.3", has_data_set=True
+    message_id=9,
+    affected_sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
+    affected_sop_instance_uid="1.2.3",
+    has_data_set=True,
 )
 FIND = CFindRQ(message_id=11, affected_sop_class_uid="1.2.3.4", has_data_set=True)
 
