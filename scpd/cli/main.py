@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser(module).parse_args(arguments)
     try:
         status = int(module.run(args))
-        sys.stdout.flush()
+        if sys.stdout is not None:  # started without one
+            sys.stdout.flush()
     except ConfigurationError as error:
         print(*error.faults, sep="\n", file=sys.stderr)
         return BAD_CONFIGURATION

@@ -1,6 +1,6 @@
 """Start, wait for signals, stop: the life of the process as one story.
 
-Signal handlers only enqueue; everything happens on the main thread, one signal after the other.
+Signals only queue up; everything happens on the main thread, one signal after the other.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import threading
 import time
 import warnings as python_warnings
 from contextlib import suppress
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from scpd.daemon import build
+from scpd.daemon.signals import Signals
 from scpd.errors import ConfigurationError
 from scpd.telemetry import logs
 from scpd.transport.connection import address_text
@@ -54,7 +54,6 @@ class Supervisor:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._log = logs.logger("daemon")
-        self._signals: SimpleQueue[int] = SimpleQueue()
 
     def run(self) -> int:
         """Start, serve, stop."""
@@ -63,12 +62,11 @@ class Supervisor:
             raise ConfigurationError(faults)
         parts = build.Parts(self._config)
         # From here on a signal is an orderly stop.
-        for number in _SIGNALS:
-            signal.signal(number, lambda which, _frame: self._signals.put(which))
+        signals = Signals(_SIGNALS)
         try:
             self._start(parts)
-            self._until_stopped(parts.servers)
-            self._stop(parts.servers)
+            self._until_stopped(signals, parts.servers)
+            self._stop(signals, parts.servers)
         finally:
             parts.close()
         self._log.info("stopped")
@@ -104,9 +102,9 @@ class Supervisor:
         gc.freeze()
         self._log.info("ready", version=__version__, pid=os.getpid())
 
-    def _until_stopped(self, servers: tuple[Server, ...]) -> None:
+    def _until_stopped(self, signals: Signals, servers: tuple[Server, ...]) -> None:
         while True:
-            number = self._signals.get()
+            number = signals.next()
             if number in (signal.SIGTERM, signal.SIGINT):
                 return
             if number == signal.SIGUSR1:
@@ -119,23 +117,24 @@ class Supervisor:
         for server in servers:
             self._log.info("state", server=server.name, **server.state())
 
-    def _stop(self, servers: tuple[Server, ...]) -> None:
+    def _stop(self, signals: Signals, servers: tuple[Server, ...]) -> None:
         """SIGTERM: accept no more, wait the grace period, abort the rest. A second signal aborts at once."""
         for server in servers:
             server.stop_accepting()
         grace = max(server.timeouts.shutdown for server in self._config.servers)
         self._log.info("stopping", associations=sum(len(server.capacity) for server in servers), grace_seconds=grace)
         deadline = time.monotonic() + grace
-        threading.Thread(target=self._drain, args=(servers, deadline), name="drain", daemon=True).start()
-        while self._signals.get() not in (_DRAINED, signal.SIGTERM, signal.SIGINT):
+        threading.Thread(target=_drain, args=(signals, servers, deadline), name="drain", daemon=True).start()
+        while signals.next() not in (_DRAINED, signal.SIGTERM, signal.SIGINT):
             pass
         for server in servers:
             server.abort("this server is stopping")
 
-    def _drain(self, servers: tuple[Server, ...], deadline: float) -> None:
-        for server in servers:
-            server.drain(deadline)
-        self._signals.put(_DRAINED)
+
+def _drain(signals: Signals, servers: tuple[Server, ...], deadline: float) -> None:
+    for server in servers:
+        server.drain(deadline)
+    signals.put(_DRAINED)
 
 
 def prepare_process() -> None:
