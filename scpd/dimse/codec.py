@@ -146,7 +146,7 @@ def _encode_uid(value: str) -> bytes:
 
 
 def _encode_text(value: str) -> bytes:
-    raw = value.encode("ascii", "replace")
+    raw = value.replace("\\", "/").encode("ascii", "replace")  # a backslash would part the value in two
     return raw + b" " if len(raw) & 1 else raw
 
 

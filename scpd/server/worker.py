@@ -141,6 +141,8 @@ class Worker:
         if not isinstance(command, Request):
             raise PeerError(f"a {command.NAME} response that nobody waits for")
         context = agreement.contexts[message.context_id]
+        if not context.as_scp:
+            return (_refusal(command, status.SOP_CLASS_NOT_SUPPORTED, "this side is not the SCP in this context"),)
         service = self._terms.services.get(context.abstract_syntax)
         if service is None or type(command) not in service.operations:
             return (_refusal(command, status.UNRECOGNIZED_OPERATION, f"{command.NAME} is not served in this context"),)

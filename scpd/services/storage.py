@@ -99,7 +99,7 @@ class Storage:
         return reader
 
     def _begin_reading(self, operation: Operation, data: memoryview) -> Reader:
-        sender = (operation.peer.address, operation.context.context_id)
+        sender = (operation.peer.address, operation.context)
         strict = self._rules.verify == "strict"
         if not strict:
             values = self._layouts.read(sender, data)

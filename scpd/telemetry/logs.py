@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
@@ -22,8 +23,8 @@ _LONGEST_VALUE = 500
 
 def configure(level: str, form: str, stream: TextIO) -> Sink:
     """Send logs of ``level`` and above to ``stream``; ``form`` is auto, console or json. Returns what to flush."""
-    sink = Sink(stream)
     console = form == "console" or (form == "auto" and stream.isatty())
+    sink = Sink(stream, _lost_on_console if console else _lost_in_json)
     processors: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=False),
@@ -46,6 +47,14 @@ def logger(name: str) -> FilteringBoundLogger:
     """The logger of one part of scpd, named in each of its lines."""
     bound: FilteringBoundLogger = structlog.get_logger(part=name)
     return bound
+
+
+def _lost_on_console(count: int) -> str:
+    return f"[warning  ] log lines were lost, nobody took them  count={count}"
+
+
+def _lost_in_json(count: int) -> str:
+    return json.dumps({"event": "log lines were lost, nobody took them", "count": count, "level": "warning"})
 
 
 def _printable(_: Any, __: str, event: EventDict) -> EventDict:

@@ -11,17 +11,24 @@ import select
 import threading
 from collections import deque
 from contextlib import suppress
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _MOST_LINES = 10_000
 _FLUSH_SECONDS = 2.0
 
 
 class Sink:
-    """Writes lines to ``stream`` in the order they came. Used as structlog's logger: any method takes a line."""
+    """Writes lines to ``stream`` in the order they came. Used as structlog's logger: any method takes a line.
 
-    def __init__(self, stream: TextIO) -> None:
+    ``lost`` makes the line that tells how many were lost.
+    """
+
+    def __init__(self, stream: TextIO, lost: Callable[[int], str]) -> None:
         self._stream = stream
+        self._lost_line = lost
         self._descriptor = _descriptor(stream)
         self._ready = select.poll()
         if self._descriptor >= 0:
@@ -70,7 +77,7 @@ class Sink:
                 self._lines.clear()
                 self._lost = 0
             if lost:
-                lines.append(f"{lost} log lines were lost: nobody took them")
+                lines.append(self._lost_line(lost))
             with suppress(OSError, ValueError):
                 self._stream.write("\n".join(lines) + "\n")
                 self._stream.flush()

@@ -183,9 +183,9 @@ def test_request_may_come_a_byte_at_a_time(layer, request_pdu):
 @pytest.mark.parametrize("begun", [b"", b"\x01\x00", HEADER.pack(1, 200), HEADER.pack(1, 200) + bytes(199)])
 def test_silence_ends_at_artim_without_a_word(layer, within, begun):
     """AA-2: closed, no A-ABORT (PS3.8 table 9-10, Evt18 in Sta2)."""
-    upper, far = layer(artim=0.2)
-    far.send(begun)
     with within(0.2), pytest.raises(Expired) as caught:
+        upper, far = layer(artim=0.2)
+        far.send(begun)
         upper.await_request()
     assert caught.value.which == "artim"
     upper.end()
@@ -193,10 +193,10 @@ def test_silence_ends_at_artim_without_a_word(layer, within, begun):
 
 
 def test_a_byte_now_and_then_does_not_extend_artim(layer, within, meanwhile, request_pdu):
-    upper, far = layer(artim=0.3)
     raw = iter(request_pdu.encode())
-    meanwhile(lambda: far.send(bytes((next(raw),))), every=0.02)
     with within(0.3), pytest.raises(Expired):
+        upper, far = layer(artim=0.3)
+        meanwhile(lambda: far.send(bytes((next(raw),))), every=0.02)
         upper.await_request()
     assert upper.connection.received > 3
 
@@ -337,8 +337,8 @@ def test_linger_in_sta13_ends_when_the_peer_closes(layer, meanwhile, within):
 
 
 def test_linger_in_sta13_ends_at_artim(layer, within):
-    upper, far = layer(State.STA13, artim=0.25)
     with within(0.25):
+        upper, far = layer(State.STA13, artim=0.25)
         upper.end()
     assert upper.machine.state is State.STA1
     assert far.receive() is None
