@@ -139,7 +139,7 @@ def _directory(directory: Path) -> Iterator[tuple[str, str]]:
     nearest = next(one for one in (directory.absolute(), *directory.absolute().parents) if one.exists())
     if not nearest.is_dir():
         yield key, f"{nearest} is not a directory; name one, or remove the file"
-    elif not os.access(nearest, os.W_OK | os.X_OK):
+    elif not os.access(nearest, os.W_OK | os.X_OK, effective_ids=True):
         yield key, f"{nearest} cannot be written to by this user, or is mounted read-only; mend its rights or its mount"
 
 

@@ -61,6 +61,7 @@ class Store:
         self.directory = directory
         self.policy = policy
         self._without_links = threading.Lock()
+        self._making = threading.Lock()
         self._looked = float("-inf")
         try:
             directory.mkdir(_DIRECTORY_MODE, parents=True, exist_ok=True)
@@ -140,11 +141,13 @@ class Store:
         return current
 
     def _enter(self, parent: int, component: str) -> int:
-        try:
-            return os.open(component, _DIRECTORY, dir_fd=parent)
-        except FileNotFoundError:
-            pass
-        with suppress(FileExistsError):
+        with suppress(FileNotFoundError):
+            directory = os.open(component, _DIRECTORY, dir_fd=parent)
+            if self._making.locked():  # perhaps this very one, by another thread, and not yet on the disk
+                with self._making:
+                    pass
+            return directory
+        with self._making, suppress(FileExistsError):
             os.mkdir(component, _DIRECTORY_MODE, dir_fd=parent)
             if self.policy.durable:
                 os.fsync(parent)
