@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _MOST_LINES = 10_000
 _FLUSH_SECONDS = 2.0
@@ -59,12 +59,20 @@ class Sink:
 
     def _written_at_once(self, line: str) -> bool:
         """Write a line that is sure not to block: POSIX promises a writable pipe PIPE_BUF bytes."""
-        raw = line.encode(errors="backslashreplace") + b"\n"
+        raw = _encoded((line,))
         if self._descriptor < 0 or len(raw) > select.PIPE_BUF or not self._ready.poll(0):
             return False
-        with suppress(OSError):  # closed or full: logging is not worth dying for
-            os.write(self._descriptor, raw)
+        self._write_out(raw)
         return True
+
+    def _write_out(self, raw: bytes) -> None:
+        # Not through the stream, whose lock the end of the process would wait for where nobody reads.
+        with suppress(OSError, ValueError):  # closed or full: logging is not worth dying for
+            if self._descriptor < 0:
+                self._stream.write(raw.decode())
+                self._stream.flush()
+            while raw and self._descriptor >= 0:
+                raw = raw[os.write(self._descriptor, raw) :]
 
     def _write_forever(self) -> None:
         while True:
@@ -78,9 +86,11 @@ class Sink:
                 self._lost = 0
             if lost:
                 lines.append(self._lost_line(lost))
-            with suppress(OSError, ValueError):
-                self._stream.write("\n".join(lines) + "\n")
-                self._stream.flush()
+            self._write_out(_encoded(lines))
+
+
+def _encoded(lines: Iterable[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
 
 
 def _descriptor(stream: TextIO) -> int:

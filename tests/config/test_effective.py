@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,7 +100,9 @@ def every_key():
 
 def test_the_schema_in_the_repository_is_the_one_of_the_models():
     """Stale? ``.venv/bin/scpd schema > config/schema.json`` writes it anew."""
-    assert json.loads((EXAMPLES / "schema.json").read_text()) == schema(), (
+    # In a process of its own: pynetdicom, where a test imports it, adds to pydicom's dictionary.
+    printed = subprocess.run([sys.executable, "-m", "scpd", "schema"], capture_output=True, check=True).stdout
+    assert json.loads((EXAMPLES / "schema.json").read_text()) == json.loads(printed), (
         "config/schema.json is stale; run: python -m scpd schema > config/schema.json"
     )
 
