@@ -12,7 +12,17 @@ from scpd.wire.pdu import Abort
 
 
 @pytest.fixture
-def clock(tmp_path, possible):
+def shared_memory():
+    """faketime leaves its shared memory behind where the process it was in is killed: what a test adds is removed."""
+    folder = Path("/dev/shm")
+    before = set(folder.glob("*faketime*"))
+    yield
+    for left in set(folder.glob("*faketime*")) - before:
+        left.unlink()
+
+
+@pytest.fixture
+def clock(shared_memory, tmp_path, possible):
     """A daemon's environment whose wall clock is what ``set(seconds)`` says; the monotonic clock stays."""
     libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
     possible(libraries, "moving the clock (libfaketime)")
