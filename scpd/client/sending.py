@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+import struct
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import UID
 
 from scpd.client import operations
 from scpd.client.requestor import MOST_CONTEXTS, Caller, Proposal, associate
 from scpd.dimse.status import Category, category, meaning
-from scpd.errors import PeerError, UnreadableDataSet
+from scpd.errors import Interrupted, PeerError, UnreadableDataSet
 from scpd.part10 import FileHead, read_head
 from scpd.sop_class import SOP_CLASSES, UNCOMPRESSED, uid_keyword
 from scpd.transport.exchange import Piece
@@ -29,6 +31,16 @@ if TYPE_CHECKING:
 
 _DEFAULT_SYNTAX = UNCOMPRESSED[0]
 _PIECE = 512 * 1024
+# What pydicom raises for a data set that it cannot read or write.
+_CANNOT_CONVERT = (
+    InvalidDicomError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    NotImplementedError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,21 +142,25 @@ def send(
 ) -> None:
     """Send every instance; ``progress`` hears of each when it is done with, whatever came of it."""
     for proposals, files in plan(instances):
-        done = 0
-        try:
-            with associate(peer, proposals, caller) as association:
-                contexts = {
-                    (one.abstract_syntax, one.transfer_syntax): one.context_id for one in association.contexts.values()
-                }
-                for instance in files:
-                    _send_one(association, contexts, instance, outcome)
-                    done += 1
-                    progress(instance)
-        except PeerError as error:
-            if done < len(files):
-                outcome.not_sent(str(error), len(files) - done)
-            for instance in files[done:]:
-                progress(instance)
+        pending = deque(files)
+        while pending:
+            try:
+                with associate(peer, proposals, caller) as association:
+                    contexts = {
+                        (one.abstract_syntax, one.transfer_syntax): one.context_id
+                        for one in association.contexts.values()
+                    }
+                    while pending:
+                        _send_one(association, contexts, pending[0], outcome)
+                        progress(pending.popleft())
+            except Interrupted as error:  # by the file, not the peer: the others go on over a new association
+                outcome.not_sent(error.why)
+                progress(pending.popleft())
+            except PeerError as error:
+                if pending:
+                    outcome.not_sent(str(error), len(pending))
+                while pending:
+                    progress(pending.popleft())
 
 
 def _send_one(
@@ -162,6 +178,8 @@ def _send_one(
                 response = operations.store(association, context_id, head.sop_class_uid, head.sop_instance_uid, data)
         except OSError as error:
             outcome.not_sent(str(error.strerror))
+        except _CANNOT_CONVERT:
+            outcome.not_sent(f"cannot be converted to {uid_keyword(syntax)}")
         else:
             outcome.answered(response.status)
         return
@@ -169,15 +187,19 @@ def _send_one(
 
 
 def _pieces(file: BinaryIO, head: FileHead) -> Iterator[Piece]:
-    """The data set of a file, byte for byte, through one buffer."""
+    """The data set of a file, byte for byte, through one buffer.
+
+    Raises :class:`Interrupted` when the file fails half-way: what began on the wire cannot be taken back.
+    """
     left = os.fstat(file.fileno()).st_size - head.data_set_offset
     file.seek(head.data_set_offset)
     buffer = memoryview(bytearray(min(_PIECE, max(left, 1))))
     while True:
-        count = _fill(file, buffer[:left])
+        wanted = min(left, len(buffer))
+        if _fill(file, buffer[:wanted]) < wanted:
+            raise Interrupted("the file became shorter, or unreadable, while it was sent")
+        count = wanted
         left -= count
-        if not count and left:
-            raise OSError(0, "the file became shorter while it was sent")
         yield Piece(buffer[:count], is_last=not left)
         if not left:
             return
@@ -186,7 +208,10 @@ def _pieces(file: BinaryIO, head: FileHead) -> Iterator[Piece]:
 def _fill(file: BinaryIO, buffer: memoryview) -> int:
     total = 0
     while total < len(buffer):
-        count = file.readinto(buffer[total:])  # type: ignore[attr-defined]  # BinaryIO lacks what every such file has
+        try:
+            count = file.readinto(buffer[total:])  # type: ignore[attr-defined]  # BinaryIO lacks what files have
+        except OSError:
+            break
         if not count:
             break
         total += count

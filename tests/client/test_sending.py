@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -137,8 +138,31 @@ def test_a_rejection_is_told_in_the_words_of_the_standard(daemon):
     assert "called AE title not recognized" in next(iter(outcome.counts))
 
 
-def test_a_file_that_became_shorter_meanwhile_fails_alone(daemon, tmp_path):
-    """The head was read, then somebody cut the file: what remains of the association is not the other files' loss."""
+def test_a_file_that_is_cut_while_it_is_sent_fails_alone(daemon, tmp_path, monkeypatch):
+    """What began on the wire cannot be taken back: that association is aborted, the others go over a new one."""
+    server = daemon()
+    content = Path(get_testdata_file("CT_small.dcm")).read_bytes()
+    paths = [tmp_path / "a.dcm", tmp_path / "b.dcm", Path(get_testdata_file("MR_small.dcm"))]
+    paths[0].write_bytes(content + bytes(1 << 20))
+    paths[1].write_bytes(content)
+    sizes = os.fstat
+
+    def longer(descriptor: int) -> os.stat_result:  # as it was before somebody cut it
+        real = sizes(descriptor)
+        return os.stat_result((*real[:6], real.st_size + (1 << 20) * (real.st_size > 1 << 20), *real[7:]))
+
+    monkeypatch.setattr(os, "fstat", longer)
+    outcome = sent(server.port, paths)
+    assert outcome.counts == {
+        "not sent: the file became shorter, or unreadable, while it was sent": 1,
+        "Success (0000)": 2,
+    }
+    assert len(server.associations(2)) == 2
+    assert len(server.stored()) == 2
+    assert server.spool() == []
+
+
+def test_a_file_that_is_gone_meanwhile_fails_alone(daemon, tmp_path):
     server = daemon()
     path = tmp_path / "a.dcm"
     path.write_bytes(Path(get_testdata_file("CT_small.dcm")).read_bytes())
