@@ -8,6 +8,7 @@
     │   ├── ProtocolError        it broke PS3.8 or PS3.7; carries the A-ABORT source and reason
     │   ├── Rejected             it answered A-ASSOCIATE-RJ
     │   ├── Aborted              it sent A-ABORT
+    │   ├── Released             it asked for release while it owed an answer
     │   ├── ConnectionLost       the transport connection is gone
     │   └── Expired              a deadline passed; carries which
     ├── Interrupted              somebody in this process asked the association to end
@@ -79,6 +80,13 @@ class Aborted(PeerError):
         self.source = source
         self.reason = reason
         self.words = words
+
+
+class Released(PeerError):
+    """The peer asked for release while it owed an answer, or before a request could be sent."""
+
+    def __init__(self) -> None:
+        super().__init__("the peer released the association")
 
 
 class ConnectionLost(PeerError):

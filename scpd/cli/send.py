@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from scpd.cli import address
-from scpd.client.sending import Instance, Outcome, find, send
+from scpd.client.sending import Outcome, find, send
 
 if TYPE_CHECKING:
     import argparse
+
+    from scpd.client.instance import Instance
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

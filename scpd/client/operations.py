@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scpd.dimse.command import CEchoRQ, CStoreRQ, Request, Response
-from scpd.errors import ProtocolError
+from scpd.dimse.command import CEchoRQ, CStoreRQ
 from scpd.sop_class import VERIFICATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from scpd.client.requestor import Association
+    from scpd.dimse.command import Request, Response
     from scpd.transport.exchange import Piece
 
 
@@ -40,12 +40,5 @@ def store(
 
 
 def _operate(association: Association, context_id: int, request: Request, data: Iterable[Piece] = ()) -> Response:
-    exchange = association.exchange
-    exchange.send(context_id, request, data)
-    message = exchange.receive()
-    if message is None:
-        raise ProtocolError("the peer asked for release while an operation was under way", reason=2)
-    response = message.command
-    if not isinstance(response, Response) or response.message_id_being_responded_to != request.message_id:
-        raise ProtocolError(f"the peer answered {request.NAME} {request.message_id} with another message", reason=2)
-    return response
+    conversation = association.conversation
+    return conversation.ask(context_id, request, data, within=association.caller.message).final().response

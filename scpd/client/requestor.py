@@ -4,45 +4,86 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
-from scpd.errors import ConnectionLost, Expired, PeerError, ProtocolError
-from scpd.negotiation.offer import AcceptedContext
+from scpd.errors import ConnectionLost, Expired, PeerError
+from scpd.negotiation.conclude import conclude
 from scpd.transport.connection import Connection, address_text, set_options
+from scpd.transport.conversation import Conversation
 from scpd.transport.deadline import Deadline
 from scpd.transport.exchange import MessageExchange, Pace
+from scpd.transport.tls import SecureConnection
 from scpd.transport.upper_layer import UpperLayer
 from scpd.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from scpd.wire.contexts import ContextResult, PresentationContextRQ
+from scpd.wire.contexts import PresentationContextRQ
 from scpd.wire.framing import Limits
-from scpd.wire.pdu import LEAST_MAXIMUM_LENGTH, AssociateRQ, encode_title
+from scpd.wire.pdu import AssociateRQ, encode_title
 from scpd.wire.user_info import UserInformation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    import ssl
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
-    from scpd.wire.pdu import AssociateAC
+    from scpd.negotiation.offer import AcceptedContext, Agreement
+    from scpd.transport.exchange import Message
+    from scpd.transport.upper_layer import Tap
+    from scpd.wire.user_info import (
+        AsynchronousOperationsWindow,
+        RoleSelection,
+        SOPClassCommonExtendedNegotiation,
+        SOPClassExtendedNegotiation,
+        UserIdentityRQ,
+    )
 
 MOST_CONTEXTS = 128  # odd IDs of one byte (PS3.8 9.3.2.2)
 _COMMAND_LIMIT = 64 * 1024
-_UNANNOUNCED_LENGTH = 16 * 1024
+
+
+class Security(NamedTuple):
+    """TLS for a connection that we open; ``hostname`` is what the peer's certificate must name, where it is checked."""
+
+    context: ssl.SSLContext
+    hostname: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiation:
+    """What is proposed beside presentation contexts (PS3.7 D.3.3)."""
+
+    roles: tuple[RoleSelection, ...] = ()
+    extended: tuple[SOPClassExtendedNegotiation, ...] = ()
+    common_extended: tuple[SOPClassCommonExtendedNegotiation, ...] = ()
+    window: AsynchronousOperationsWindow | None = None
+    identities: tuple[UserIdentityRQ, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, whom it asks for, and how patient it is: times in seconds, lengths in bytes."""
+    """Who asks, whom it asks for, and how patient it is: times in seconds, lengths in bytes.
+
+    ``connect`` is for the connection (TLS included), ``answer`` for the association and its release, ``message`` for
+    each response and within it, ``idle`` for something to happen while a thread attends to the association, which
+    ``attended`` promises.
+    """
 
     calling: str = "SCPD"
     called: str = "ANY-SCP"
     connect: float = 10.0
     answer: float = 30.0
     message: float = 60.0
+    idle: float = 600.0
     maximum_length: int = 256 * 1024
+    longest_refused: int = 256 * 1024 * 1024
+    attended: bool = False
+    bind: tuple[str, int] | None = None
+    security: Security | None = None
+    negotiation: Negotiation = Negotiation()
+    implementation_class_uid: str = IMPLEMENTATION_CLASS_UID
+    implementation_version_name: str = IMPLEMENTATION_VERSION_NAME
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(NamedTuple):
     """A presentation context to ask for."""
 
     abstract_syntax: str
@@ -50,25 +91,36 @@ class Proposal:
 
 
 class Association:
-    """An established association. ``contexts`` are those that were accepted, by their ID.
+    """An established association. ``contexts`` are those that were accepted, by their ID, with our own roles in them.
 
     Used as a context manager it is released at the end, or aborted when something went wrong.
     """
 
-    def __init__(
-        self, upper: UpperLayer, caller: Caller, contexts: Mapping[int, AcceptedContext], peer_length: int
-    ) -> None:
-        self.contexts = contexts
-        self._upper = upper
-        self._caller = caller
+    def __init__(self, upper: UpperLayer, caller: Caller, request: AssociateRQ, agreement: Agreement) -> None:
+        self.request = request
+        self.agreement = agreement
+        self.upper = upper
+        self.caller = caller
+        self.serve: Callable[[Message], None] = _serve_nothing
         self._message_id = 0
         self.exchange = MessageExchange(
             upper,
-            contexts,
-            peer_maximum_length=peer_length,
+            agreement.contexts,
+            peer_maximum_length=agreement.peer_maximum_length,
             command_limit=_COMMAND_LIMIT,
-            pace=Pace(idle=caller.message, message=caller.message),
+            pace=Pace(idle=caller.idle, message=caller.message),
         )
+        self.conversation = Conversation(
+            self.exchange,
+            self._serve,
+            longest_refused=caller.longest_refused,
+            attended=caller.attended,
+        )
+
+    @property
+    def contexts(self) -> Mapping[int, AcceptedContext]:
+        """The accepted presentation contexts by their ID."""
+        return self.agreement.contexts
 
     def __enter__(self) -> Self:
         return self
@@ -79,6 +131,9 @@ class Association:
         else:
             self.abort()
 
+    def _serve(self, message: Message) -> None:
+        self.serve(message)
+
     def next_message_id(self) -> int:
         """A Message ID that no outstanding operation of this association has."""
         self._message_id = self._message_id % 0xFFFF + 1
@@ -86,86 +141,107 @@ class Association:
 
     def release(self) -> None:
         """Ask for release and see it through. Raises :class:`PeerError` when the peer does not go along."""
-        deadline = Deadline.after(self._caller.answer, "answer", "the peer did not answer A-RELEASE-RQ")
+        deadline = Deadline.after(self.caller.answer, "answer", "the peer did not answer A-RELEASE-RQ")
         try:
-            if not self._upper.is_over:
-                self._upper.release(deadline)
+            if not self.upper.is_over:
+                self.upper.ask_release()
+                self.upper.finish_release(deadline)
         except Expired:
-            self._upper.abort()
+            self.upper.abort()
             raise
         finally:
-            self._upper.connection.close()
+            self.upper.connection.close()
 
     def abort(self) -> None:
         """End the association at once with A-ABORT."""
-        self._upper.abort()
-        self._upper.connection.close()
+        self.upper.abort()
+        self.upper.connection.close()
 
 
-def associate(peer: tuple[str, int], proposals: Iterable[Proposal], caller: Caller) -> Association:
-    """Ask ``peer``, a host and a port, for an association.
+def _serve_nothing(message: Message) -> None:
+    raise PeerError(f"the peer sent a {message.command.NAME} request, and nothing is served here")
+
+
+def associate(
+    peer: tuple[str, int], proposals: Iterable[Proposal], caller: Caller, tap: Tap | None = None
+) -> Association:
+    """Ask ``peer``, a host and a port, for an association; ``tap`` hears its bytes.
 
     Raises :class:`~scpd.errors.Rejected`, :class:`~scpd.errors.Aborted`, :class:`~scpd.errors.Expired` or
     :class:`~scpd.errors.ConnectionLost`; :class:`ValueError` for more than 128 proposals or none.
     """
-    proposed = {2 * index + 1: proposal for index, proposal in enumerate(proposals)}
-    if not 0 < len(proposed) <= MOST_CONTEXTS:
-        raise ValueError(f"an association has 1 to {MOST_CONTEXTS} presentation contexts, not {len(proposed)}")
+    proposed = _numbered(proposals)
+    return request(connect(peer, caller), proposed, caller, tap)
+
+
+def connect(peer: tuple[str, int], caller: Caller) -> Connection:
+    """A connection to ``peer``, its TLS handshake done. Raises :class:`ConnectionLost` or :class:`Expired`."""
+    deadline = Deadline.after(caller.connect, "connect", f"no connection to {address_text(peer)} came about")
+    try:
+        sock = socket.create_connection(peer, caller.connect, source_address=caller.bind)
+        set_options(sock)
+    except OSError as error:
+        raise ConnectionLost(f"cannot connect to {address_text(peer)}: {error.strerror or error}") from error
+    where = address_text(sock.getpeername())
+    security = caller.security
+    if security is None:
+        return Connection(sock, where)
+    connection = SecureConnection(sock, where, security.context, server_side=False, server_hostname=security.hostname)
+    try:
+        connection.begin(deadline)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _numbered(proposals: Iterable[Proposal]) -> dict[int, Proposal]:
+    numbered = {2 * index + 1: proposal for index, proposal in enumerate(proposals)}
+    if not 0 < len(numbered) <= MOST_CONTEXTS:
+        raise ValueError(f"an association has 1 to {MOST_CONTEXTS} presentation contexts, not {len(numbered)}")
+    return numbered
+
+
+def request(
+    connection: Connection, proposed: Mapping[int, Proposal], caller: Caller, tap: Tap | None = None
+) -> Association:
+    """Ask for an association over a connection that is open; ``proposed`` by context ID, else as :func:`associate`."""
     upper = UpperLayer(
-        _connect(peer, caller.connect),
+        connection,
         is_requestor=True,
         limits=Limits(associate=1024 * 1024, data=caller.maximum_length),
         artim=caller.answer,
         write=caller.message,
+        tap=tap,
     )
     try:
+        asked = _request(proposed, caller)
         deadline = Deadline.after(caller.answer, "answer", "the peer did not answer A-ASSOCIATE-RQ")
-        answer = upper.request(_request(proposed, caller), deadline)
-        announced = answer.user_information.maximum_length
-        peer_length = _UNANNOUNCED_LENGTH if announced is None else announced
-        if 0 < peer_length < LEAST_MAXIMUM_LENGTH:
-            raise ProtocolError(f"the peer's maximum length of {peer_length} bytes leaves no room for a fragment")
-        return Association(upper, caller, _accepted(proposed, answer), peer_length)
-    except PeerError:
+        answer = upper.request(asked, deadline)
+        return Association(upper, caller, asked, conclude(asked, answer))
+    except BaseException:
         upper.abort()
         upper.connection.close()
         raise
 
 
-def _connect(peer: tuple[str, int], timeout: float) -> Connection:
-    try:
-        sock = socket.create_connection(peer, timeout)
-        set_options(sock)
-    except OSError as error:
-        raise ConnectionLost(f"cannot connect to {address_text(peer)}: {error.strerror or error}") from error
-    return Connection(sock, address_text(sock.getpeername()))
-
-
 def _request(proposed: Mapping[int, Proposal], caller: Caller) -> AssociateRQ:
+    beside = caller.negotiation
     return AssociateRQ(
         called_field=encode_title(caller.called),
         calling_field=encode_title(caller.calling),
         user_information=UserInformation(
             maximum_length=caller.maximum_length,
-            implementation_class_uid=IMPLEMENTATION_CLASS_UID,
-            implementation_version_name=IMPLEMENTATION_VERSION_NAME,
+            implementation_class_uid=caller.implementation_class_uid,
+            implementation_version_name=caller.implementation_version_name,
+            window=beside.window,
+            roles=beside.roles,
+            extended=beside.extended,
+            common_extended=beside.common_extended,
+            identities=beside.identities,
         ),
         presentation_contexts=tuple(
             PresentationContextRQ(context_id, proposal.abstract_syntax, proposal.transfer_syntaxes)
             for context_id, proposal in proposed.items()
         ),
     )
-
-
-def _accepted(proposed: Mapping[int, Proposal], answer: AssociateAC) -> dict[int, AcceptedContext]:
-    contexts = {}
-    for context in answer.presentation_contexts:
-        proposal = proposed.get(context.context_id)
-        if proposal is None or context.result != ContextResult.ACCEPTANCE:
-            continue
-        if context.transfer_syntax not in proposal.transfer_syntaxes:
-            raise ProtocolError(f"the peer accepted context {context.context_id} in a syntax nobody proposed")
-        contexts[context.context_id] = AcceptedContext(
-            context.context_id, proposal.abstract_syntax, context.transfer_syntax, as_scu=True, as_scp=False
-        )
-    return contexts

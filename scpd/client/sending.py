@@ -3,60 +3,22 @@
 from __future__ import annotations
 
 import os
-import struct
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
-from pydicom.filewriter import dcmwrite
-from pydicom.uid import UID
-
 from scpd.client import operations
+from scpd.client.instance import CANNOT_CONVERT, Instance, converted, look, pieces
 from scpd.client.requestor import MOST_CONTEXTS, Caller, Proposal, associate
 from scpd.dimse.status import Category, category, meaning
 from scpd.errors import Interrupted, PeerError, UnreadableDataSet
-from scpd.part10 import FileHead, read_head
-from scpd.sop_class import SOP_CLASSES, UNCOMPRESSED, uid_keyword
-from scpd.transport.exchange import Piece
+from scpd.sop_class import SOP_CLASSES, uid_keyword
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import BinaryIO
 
     from scpd.client.requestor import Association
-
-_DEFAULT_SYNTAX = UNCOMPRESSED[0]
-_PIECE = 512 * 1024
-# What pydicom raises for a data set that it cannot read or write.
-_CANNOT_CONVERT = (
-    InvalidDicomError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    NotImplementedError,
-    struct.error,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """A file that can be sent, and what its meta information says of it."""
-
-    path: Path
-    head: FileHead
-
-    @property
-    def proposals(self) -> tuple[Proposal, ...]:
-        """The contexts it could go through: its own encoding, and the default one where that loses nothing."""
-        own = Proposal(self.head.sop_class_uid, (self.head.transfer_syntax,))
-        if self.head.transfer_syntax in UNCOMPRESSED[1:]:
-            return own, Proposal(self.head.sop_class_uid, (str(_DEFAULT_SYNTAX),))
-        return (own,)
 
 
 @dataclass(slots=True)
@@ -106,15 +68,14 @@ def find(paths: Iterable[Path], outcome: Outcome) -> Iterator[Instance]:
 
 def _look(path: Path) -> Instance | str:
     try:
-        with path.open("rb") as file:
-            head = read_head(file)
+        instance = look(path)
     except OSError as error:
         return str(error.strerror)
     except UnreadableDataSet:
         return "not a DICOM file"
-    if head.sop_class_uid == SOP_CLASSES["MediaStorageDirectoryStorage"]:
+    if instance.head.sop_class_uid == SOP_CLASSES["MediaStorageDirectoryStorage"]:
         return "a DICOMDIR"
-    return Instance(path, head)
+    return instance
 
 
 def plan(instances: Iterable[Instance]) -> list[tuple[list[Proposal], list[Instance]]]:
@@ -174,56 +135,13 @@ def _send_one(
             continue
         try:
             with instance.path.open("rb") as file:
-                data = _pieces(file, head) if syntax == head.transfer_syntax else _converted(file, syntax)
+                data = pieces(file, head) if syntax == head.transfer_syntax else converted(file, syntax)
                 response = operations.store(association, context_id, head.sop_class_uid, head.sop_instance_uid, data)
         except OSError as error:
             outcome.not_sent(str(error.strerror))
-        except _CANNOT_CONVERT:
+        except CANNOT_CONVERT:
             outcome.not_sent(f"cannot be converted to {uid_keyword(syntax)}")
         else:
             outcome.answered(response.status)
         return
     outcome.not_sent(f"no context accepted for {uid_keyword(head.sop_class_uid)} {uid_keyword(head.transfer_syntax)}")
-
-
-def _pieces(file: BinaryIO, head: FileHead) -> Iterator[Piece]:
-    """The data set of a file, byte for byte, through one buffer.
-
-    Raises :class:`Interrupted` when the file fails half-way: what began on the wire cannot be taken back.
-    """
-    left = os.fstat(file.fileno()).st_size - head.data_set_offset
-    file.seek(head.data_set_offset)
-    buffer = memoryview(bytearray(min(_PIECE, max(left, 1))))
-    while True:
-        wanted = min(left, len(buffer))
-        if _fill(file, buffer[:wanted]) < wanted:
-            raise Interrupted("the file became shorter, or unreadable, while it was sent")
-        count = wanted
-        left -= count
-        yield Piece(buffer[:count], is_last=not left)
-        if not left:
-            return
-
-
-def _fill(file: BinaryIO, buffer: memoryview) -> int:
-    total = 0
-    while total < len(buffer):
-        try:
-            count = file.readinto(buffer[total:])  # type: ignore[attr-defined]  # BinaryIO lacks what files have
-        except OSError:
-            break
-        if not count:
-            break
-        total += count
-    return total
-
-
-def _converted(file: BinaryIO, syntax: str) -> Iterator[Piece]:
-    """The data set in another uncompressed encoding, by pydicom."""
-    dataset = dcmread(file)
-    dataset.file_meta.TransferSyntaxUID = UID(syntax)
-    buffer = BytesIO()
-    dcmwrite(buffer, dataset, implicit_vr=syntax == _DEFAULT_SYNTAX, little_endian=True, enforce_file_format=True)
-    buffer.seek(0)
-    head = read_head(buffer)
-    yield Piece(buffer.getbuffer()[head.data_set_offset :], is_last=True)

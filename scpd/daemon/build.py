@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from scpd.negotiation.offer import Offer, SupportedContext
 from scpd.server.capacity import CapacityLimits
 from scpd.server.server import Server
+from scpd.server.visit import Visit
 from scpd.server.worker import Terms
 from scpd.services.storage import Storage, StorageRules
 from scpd.services.verification import Verification
@@ -48,9 +49,9 @@ class Parts:
             store.close()
 
     def _server(self, config: Config, server: ServerConfig) -> Server:
+        visit = Visit(_offer(server), self._services(server))
         terms = Terms(
-            offer=_offer(server),
-            services=self._services(server),
+            visit=lambda _: visit,
             limits=Limits(associate=server.limits.association_request, data=server.limits.pdu_length),
             command_limit=server.limits.command_set,
             data_set_limit=server.limits.data_set,

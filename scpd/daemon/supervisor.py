@@ -88,14 +88,14 @@ class Supervisor:
                 )
         for server, sentence in build.warnings(self._config):
             self._log.warning(sentence, server=server)
-        for started in parts.servers:
+        for configured, started in zip(self._config.servers, parts.servers, strict=True):
             started.start()
             self._log.info(
                 "listening",
                 server=started.name,
                 address=address_text(started.address),
-                ae_title=started.terms.offer.ae_title,
-                sop_classes=len(started.terms.offer.contexts),
+                ae_title=configured.ae_title,
+                sop_classes=len(configured.supported()),
             )
         # What stands now stands for good: the collector need not walk through it after every few associations.
         gc.collect()

@@ -228,6 +228,8 @@ class NGetRSP(_InstanceResponse):
 
     FIELD, NAME = 0x8110, "N-GET"
 
+    attribute_identifier_list: tuple[int, ...] = _element(0x1005, Kind.AT, ())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NSetRQ(_RequestedRequest):
@@ -241,6 +243,8 @@ class NSetRSP(_InstanceResponse):
     """N-SET-RSP (PS3.7 table 10.3-6)."""
 
     FIELD, NAME = 0x8120, "N-SET"
+
+    attribute_identifier_list: tuple[int, ...] = _element(0x1005, Kind.AT, ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,23 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scpd.names import is_uid, quote
-from scpd.negotiation import contexts, reject
-from scpd.negotiation.offer import AcceptedContext, Agreement, Offer, RejectedContext, Rejection
+from scpd.negotiation import contexts, extended, reject
+from scpd.negotiation.offer import (
+    AcceptedContext,
+    Agreement,
+    Offer,
+    RejectedContext,
+    Rejection,
+    announced_length,
+)
 from scpd.wire.contexts import ContextResult, PresentationContextAC
 from scpd.wire.pdu import APPLICATION_CONTEXT_NAME, LEAST_MAXIMUM_LENGTH, AssociateAC
-from scpd.wire.user_info import AsynchronousOperationsWindow, UserInformation
+from scpd.wire.user_info import UserInformation
 
 if TYPE_CHECKING:
     from scpd.wire.pdu import AssociateRQ
-    from scpd.wire.user_info import RoleSelection
-
-# What a peer that announces no maximum length is sent: DICOM's customary 16 KiB.
-_UNANNOUNCED_LENGTH = 16 * 1024
+    from scpd.wire.user_info import RoleSelection, UserIdentityAC
 
 
 def agree(request: AssociateRQ, offer: Offer) -> Agreement | Rejection:
     """What ``offer`` makes of ``request`` (PS3.7 annex D, PS3.8 9.3.2 to 9.3.4)."""
-    return refuse(request, offer) or _accept(request, offer)
+    return refuse(request, offer) or accept(request, offer)
 
 
 def refuse(request: AssociateRQ, offer: Offer) -> Rejection | None:
@@ -36,13 +40,14 @@ def refuse(request: AssociateRQ, offer: Offer) -> Rejection | None:
         return reject.called_ae_title(
             f"called AE title {quote(request.called_ae_title)} is not {quote(offer.ae_title)}", "called_ae_title"
         )
-    announced = request.user_information.maximum_length
-    if announced and announced < LEAST_MAXIMUM_LENGTH:
+    announced = announced_length(request.user_information)
+    if 0 < announced < LEAST_MAXIMUM_LENGTH:
         return reject.no_reason(f"its maximum length of {announced} bytes leaves no room for a fragment")
     return None
 
 
-def _accept(request: AssociateRQ, offer: Offer) -> Agreement:
+def accept(request: AssociateRQ, offer: Offer, identity: UserIdentityAC | None = None) -> Agreement:
+    """The agreement with a request that is not refused; ``identity`` is the positive response to a user identity."""
     proposals: dict[str, RoleSelection] = {}
     for proposal in request.user_information.roles:
         proposals.setdefault(proposal.sop_class_uid, proposal)
@@ -63,39 +68,31 @@ def _accept(request: AssociateRQ, offer: Offer) -> Agreement:
             rejected.append(decision)
             syntax = proposed.transfer_syntaxes[0] if proposed.transfer_syntaxes else ""
             answers.append(PresentationContextAC(decision.context_id, decision.result, _safe(syntax)))
-    announced = request.user_information.maximum_length
+    asked = request.user_information
+    user_information = UserInformation(
+        maximum_length=offer.maximum_length,
+        implementation_class_uid=offer.implementation_class_uid,
+        implementation_version_name=offer.implementation_version_name,
+        window=extended.window(asked.window, offer.extensions),
+        roles=tuple(granted.values()),
+        extended=extended.answer(asked.extended, offer.extensions),
+        identity_response=identity,
+    )
     return Agreement(
-        _answer(request, offer, answers, tuple(granted.values())),
+        AssociateAC(
+            called_field=request.called_field,
+            calling_field=request.calling_field,
+            reserved=request.reserved,
+            user_information=user_information,
+            presentation_contexts=tuple(answers),
+        ),
         accepted,
         tuple(rejected),
-        _UNANNOUNCED_LENGTH if announced is None else announced,
+        announced_length(asked),
+        extended.common(asked.common_extended, offer.extensions),
     )
 
 
 def _safe(name: str) -> str:
     # A rejected context repeats a transfer syntax that nobody tests (PS3.8 9.3.3.2): what is no UID stays away.
     return name if is_uid(name) else ""
-
-
-def _answer(
-    request: AssociateRQ,
-    offer: Offer,
-    answers: list[PresentationContextAC],
-    roles: tuple[RoleSelection, ...],
-) -> AssociateAC:
-    asked = request.user_information.window
-    user_information = UserInformation(
-        maximum_length=offer.maximum_length,
-        implementation_class_uid=offer.implementation_class_uid,
-        implementation_version_name=offer.implementation_version_name,
-        # One operation at a time, whatever was proposed (PS3.7 D.3.3.3); silence would mean the same.
-        window=AsynchronousOperationsWindow(1, 1) if asked else None,
-        roles=roles,
-    )
-    return AssociateAC(
-        called_field=request.called_field,
-        calling_field=request.calling_field,
-        reserved=request.reserved,
-        user_information=user_information,
-        presentation_contexts=tuple(answers),
-    )

@@ -7,10 +7,14 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from scpd.wire.contexts import ContextResult
     from scpd.wire.pdu import AssociateAC, AssociateRJ
+    from scpd.wire.user_info import SOPClassCommonExtendedNegotiation, UserInformation
+
+# What a peer that announces no maximum length is sent: DICOM's customary 16 KiB.
+_UNANNOUNCED_LENGTH = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,26 @@ class SupportedContext:
 
 
 @dataclass(frozen=True, slots=True)
+class Extensions:
+    """How an acceptor takes the extended negotiation of PS3.7 D.3.3.3, D.3.3.5 and D.3.3.6; None is not at all.
+
+    ``window`` gets what the requestor invokes and performs at once, and answers the same pair (0 is unlimited).
+    ``extended`` gets the service class application information by SOP class UID and answers in kind, leaving out what
+    it does not support. ``common_extended`` gets the items by SOP class UID and returns those it accepts.
+    """
+
+    window: Callable[[int, int], tuple[int, int]] | None = None
+    extended: Callable[[Mapping[str, bytes]], Mapping[str, bytes]] | None = None
+    common_extended: (
+        Callable[[Mapping[str, SOPClassCommonExtendedNegotiation]], Mapping[str, SOPClassCommonExtendedNegotiation]]
+        | None
+    ) = None
+
+
+NO_EXTENSIONS = Extensions()
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """What an acceptor supports. ``contexts`` is keyed by abstract syntax UID; lengths are in bytes."""
 
@@ -38,11 +62,12 @@ class Offer:
     preference: Literal["requestor", "acceptor"] = "requestor"
     implementation_class_uid: str = ""
     implementation_version_name: str = ""
+    extensions: Extensions = NO_EXTENSIONS
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptedContext:
-    """A presentation context that both sides may use. The roles are the *acceptor's* own in this context."""
+    """A presentation context that both sides may use. The roles are those of whoever holds it."""
 
     context_id: int
     abstract_syntax: str
@@ -72,6 +97,12 @@ class Agreement:
     contexts: Mapping[int, AcceptedContext]
     rejected: tuple[RejectedContext, ...] = ()
     peer_maximum_length: int = 0
+    common_extended: Mapping[str, SOPClassCommonExtendedNegotiation] = field(default_factory=dict)
+
+
+def announced_length(peer: UserInformation) -> int:
+    """The longest P-DATA-TF body that ``peer`` takes, in bytes; 0 is unlimited (PS3.8 annex D.1)."""
+    return _UNANNOUNCED_LENGTH if peer.maximum_length is None else peer.maximum_length
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import secrets
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -21,8 +23,16 @@ if TYPE_CHECKING:
     from scpd.transport.connection import Connection
     from scpd.wire.pdu import AssociateRQ
 
+# Association IDs are unique over restarts too: a token of the process, and a number.
+_TOKEN = secrets.token_hex(3)
+_NUMBERS = itertools.count(1)
 _MOST_PROBLEMS = 8
 _FEW_CONTEXTS = 16
+
+
+def new_id() -> str:
+    """The ID of a new association, for logs."""
+    return f"{_TOKEN}-{next(_NUMBERS)}"
 
 
 class Record:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import _thread
-import itertools
-import secrets
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from scpd.server.capacity import Capacity, CapacityLimits
-from scpd.server.record import Record
+from scpd.server.record import Record, new_id
 from scpd.server.worker import Terms, Worker
 from scpd.telemetry.logs import logger
 from scpd.transport.connection import Connection, address_text
 from scpd.transport.listener import Listener
+from scpd.transport.tls import SecureConnection
 
 if TYPE_CHECKING:
     import socket
+    import ssl
 
-# Association IDs are unique over restarts too: a token of the process, and a number.
-_TOKEN = secrets.token_hex(3)
-_NUMBERS = itertools.count(1)
 _SECONDS_BETWEEN_COMPLAINTS = 60.0
 _SECONDS_TO_SAY_GOODBYE = 2.0
 
@@ -29,11 +26,19 @@ _SECONDS_TO_SAY_GOODBYE = 2.0
 class Server:
     """Takes connections on one address and serves each on a thread of its own."""
 
-    def __init__(self, name: str, address: tuple[str, int], terms: Terms, limits: CapacityLimits) -> None:
+    def __init__(
+        self,
+        name: str,
+        address: tuple[str, int],
+        terms: Terms,
+        limits: CapacityLimits,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.name = name
         self.terms = terms
         self.capacity = Capacity(limits)
         self._address = address
+        self._tls = tls
         self._log = logger("server")
         self._listener: Listener | None = None
         self._accepting: threading.Thread | None = None
@@ -79,7 +84,7 @@ class Server:
             self._changed.wait_for(lambda: not self._workers, _SECONDS_TO_SAY_GOODBYE)
 
     def _take(self, sock: socket.socket, address: tuple[str, int]) -> None:
-        connection = Connection(sock, address_text(address))
+        connection = self._connection(sock, address_text(address))
         with self._changed:
             self._workers[connection] = address[0]
         self.capacity.enter(connection, address[0])
@@ -91,8 +96,11 @@ class Server:
             connection.close()
             self._complain(f"no thread for a connection: {error}")
 
+    def _connection(self, sock: socket.socket, peer: str) -> Connection:
+        return SecureConnection(sock, peer, self._tls, server_side=True) if self._tls else Connection(sock, peer)
+
     def _work(self, connection: Connection) -> None:
-        record = Record(f"{_TOKEN}-{next(_NUMBERS)}", self.name, connection, self._log)
+        record = Record(new_id(), self.name, connection, self._log)
         try:
             Worker(connection, self.terms, self.capacity, record, self._left_association).run()
         finally:

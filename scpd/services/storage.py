@@ -65,7 +65,7 @@ class Storage:
 
     def _take(self, operation: Operation, request: CStoreRQ) -> str:
         """Store the instance; returns a warning, or nothing. Raises :class:`StoreError` with the status."""
-        _check_command(request, operation.context.abstract_syntax)
+        check_command(request, operation.context.abstract_syntax)
         meta = _file_meta(operation.context.transfer_syntax, operation.peer.calling)
         incoming = self._store.begin(meta.header(request.affected_sop_class_uid, request.affected_sop_instance_uid))
         try:
@@ -141,7 +141,8 @@ def _uid(raw: bytes | None) -> str:
     return (raw or b"").rstrip(b"\0 ").decode("ascii", "replace")
 
 
-def _check_command(request: CStoreRQ, abstract_syntax: str) -> None:
+def check_command(request: CStoreRQ, abstract_syntax: str) -> None:
+    """Judge a C-STORE request by its command set alone. Raises :class:`StoreError` with the status."""
     if not is_uid(request.affected_sop_instance_uid):
         raise StoreError(
             status.INVALID_SOP_INSTANCE,

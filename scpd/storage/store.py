@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 from scpd.dimse.status import DUPLICATE_SOP_INSTANCE, OUT_OF_RESOURCES
 from scpd.errors import ScpdError, StoreError
+from scpd.storage.file import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,6 @@ _NUMBERS = itertools.count()
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_MODE, _DIRECTORY_MODE = 0o640, 0o750
-_MOST_VIEWS = 1000  # IOV_MAX is 1024 on Linux
 # What is stored meanwhile goes through descriptors to the disk that was opened, so it is safe there.
 _SECONDS_BETWEEN_LOOKS = 0.1
 # File systems without hard links say one of these.
@@ -227,20 +227,11 @@ class Incoming:
         """Append what arrived, in as few system calls as there can be. Raises :class:`StoreError` with A700."""
         pieces: list[bytes | memoryview] = [self._header, *views] if self._header else list(views)
         try:
-            for first in range(0, len(pieces), _MOST_VIEWS):
-                self._write_all(pieces[first : first + _MOST_VIEWS])
+            write_all(self._descriptor, pieces)
         except OSError as error:
             raise out_of_resources(error, "the instance cannot be written") from error
         self._header = b""
         self.size += sum(map(len, views))
-
-    def _write_all(self, pieces: list[bytes | memoryview]) -> None:
-        total = sum(map(len, pieces))
-        written = os.writev(self._descriptor, pieces)
-        if written != total:  # a full disk or a limit cuts a write short before it fails
-            rest = memoryview(b"".join(pieces))[written:]
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
 
     def commit(self, components: Sequence[str]) -> bool:
         """Make the instance durable under its final path.

@@ -1,4 +1,8 @@
-"""structlog, set up once: JSON or a console, every value escaped, so that no peer can forge a line."""
+"""structlog, set up once: JSON or a console, every value escaped, so that no peer can forge a line.
+
+In a program that uses scpd as a library, and has not set up structlog itself, the same lines go to the standard
+library's logger ``scpd``.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
     Processor = Callable[[Any, str, EventDict], Any]
 
 _LONGEST_VALUE = 500
+_LIBRARY = logging.getLogger("scpd")
+_LIBRARY.addHandler(logging.NullHandler())
 
 
 def configure(level: str, form: str, stream: TextIO) -> Sink:
@@ -45,8 +51,36 @@ def configure(level: str, form: str, stream: TextIO) -> Sink:
 
 def logger(name: str) -> FilteringBoundLogger:
     """The logger of one part of scpd, named in each of its lines."""
-    bound: FilteringBoundLogger = structlog.get_logger(part=name)
+    bound: FilteringBoundLogger = structlog.get_logger(part=name) if structlog.is_configured() else _of_a_library(name)
     return bound
+
+
+def debug_logger() -> None:
+    """Have a program's standard error show everything that scpd logs: for finding out what goes on."""
+    for handler in list(_LIBRARY.handlers):
+        _LIBRARY.removeHandler(handler)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname).1s: %(name)s: %(message)s"))
+    _LIBRARY.addHandler(handler)
+    _LIBRARY.setLevel(logging.DEBUG)
+
+
+def _of_a_library(name: str) -> Any:
+    return structlog.wrap_logger(
+        _LIBRARY.getChild(name),
+        processors=[structlog.stdlib.filter_by_level, structlog.processors.format_exc_info, _one_line],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _one_line(_: Any, __: str, event: EventDict) -> str:
+    """The event and its values, escaped as Python writes them; a traceback follows, indented."""
+    exception = str(event.pop("exception", ""))
+    words = [str(event.pop("event", ""))]
+    words += [f"{key}={value!r:.{_LONGEST_VALUE}}" for key, value in event.items()]
+    line = " ".join(words)
+    return "\n".join([line, *map(_indented, exception.split("\n"))]) if exception else line
 
 
 def _lost_on_console(count: int) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from scpd.transport.deadline import Deadline
+    from scpd.transport.tls import TLS
 
 # DCMTK writes a PDU in two pieces and waits for the acknowledgement of the first, which the system would delay by
 # 40 ms. Asking for it at once does not stick, so it is asked for before each wait in the middle of something; at the
@@ -40,7 +41,12 @@ _KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4), (
 
 
 class Connection:
-    """An open connection. ``peer`` is its address for people; ``received`` and ``sent`` count bytes."""
+    """An open connection. ``peer`` is its address for people; ``received`` and ``sent`` count the bytes it carried.
+
+    ``tls`` says what protects it, once :meth:`begin` has agreed on that; None where nothing does.
+    """
+
+    tls: TLS | None = None
 
     def __init__(self, sock: socket.socket, peer: str) -> None:
         self.peer = peer
@@ -53,6 +59,12 @@ class Connection:
         self._quickack = _QUICKACK is not None and sock.family in _INTERNET
         self._patience = 0.0  # what SO_RCVTIMEO is, in seconds
         sock.setblocking(True)
+
+    def begin(self, deadline: Deadline) -> None:
+        """Do what has to come before the first byte of the association: nothing here, the handshake where TLS is.
+
+        Raises :class:`Expired`, :class:`Interrupted` and :class:`ConnectionLost`.
+        """
 
     def receive(self, view: memoryview, deadline: Deadline, *, owed: bool = False) -> int:
         """Fill ``view`` as far as there is something, waiting for it; 0 at the end of the stream.
@@ -152,7 +164,15 @@ class Connection:
                 self._interrupted = why
             if not self._closed:
                 with suppress(OSError):  # a peer that is gone already
-                    socket.socket.shutdown(self._socket, socket.SHUT_RD)
+                    self._socket.shutdown(socket.SHUT_RD)
+
+    def addresses(self) -> tuple[tuple[str, int], tuple[str, int]]:
+        """Both ends, the peer's first, as host and port; empty and 0 where the peer is gone already."""
+        try:
+            peer, own = self._socket.getpeername(), self._socket.getsockname()
+            return (str(peer[0]), int(peer[1])), (str(own[0]), int(own[1]))
+        except (OSError, IndexError):
+            return ("", 0), ("", 0)
 
     def finish_sending(self) -> None:
         """Tell the peer that nothing more will come, while it may still be read from."""

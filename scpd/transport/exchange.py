@@ -6,19 +6,21 @@ buffer brought, and the next filling overwrites it.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from scpd.dimse import codec, fragment
 from scpd.dimse.assemble import Assembler
-from scpd.dimse.command import CCancelRQ, Command
+from scpd.dimse.command import CCancelRQ, Request
 from scpd.errors import ProtocolError
 from scpd.transport.deadline import Deadline
 from scpd.wire.fields import UNEXPECTED_PDU
 from scpd.wire.framing import Fragment
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
 
+    from scpd.dimse.command import Command
     from scpd.transport.upper_layer import UpperLayer
 
 
@@ -54,6 +56,7 @@ class MessageExchange:
         self, upper: UpperLayer, contexts: Container[int], *, peer_maximum_length: int, command_limit: int, pace: Pace
     ) -> None:
         self.upper = upper
+        self.observer: Callable[[Message, bool], None] | None = None  # hears of each message, and whether we sent it
         self._assembler = Assembler(contexts, command_limit)
         self._peer_maximum_length = peer_maximum_length
         self._pace = pace
@@ -62,21 +65,31 @@ class MessageExchange:
         self._progress = 0
         self._waiting: Message | None = None
         self._cancelled: set[int] = set()
+        # A message leaves whole: one thread may ask while the one that reads answers (PS3.8 annex E.1).
+        self._sending = threading.Lock()
 
     @property
     def data_is_due(self) -> bool:
         """Whether the data set of the last message has not been read to its end."""
         return self._assembler.awaits_data
 
-    def receive(self) -> Message | None:
-        """The next message, or None when the peer asked for release.
+    @property
+    def has_message(self) -> bool:
+        """Whether :meth:`receive` would not have to wait."""
+        return self._waiting is not None
 
-        The data set of the message before must have been read, or given up with :meth:`skip_data`.
+    def receive(self, idle: float | None = None) -> Message | None:
+        """The next request or response, or None when the association is being released.
+
+        ``idle`` is how long to wait for it to begin, in seconds, where that is not the pace's. The data set of the
+        message before must have been read, or given up with :meth:`skip_data`. A C-CANCEL is taken note of, for
+        :meth:`is_cancelled`.
         """
         waiting, self._waiting = self._waiting, None
         if waiting:
             return waiting
-        self._cancelled.clear()
+        if idle is None:
+            idle = self._pace.idle
         message: Message | None = None
         self._due, self._progress = None, 0
         begun = False
@@ -87,10 +100,12 @@ class MessageExchange:
                 if begun:
                     self._fill()
                 else:
-                    self.upper.fill(Deadline.after(self._pace.idle, "idle", "no message came in time"))
+                    self.upper.fill(Deadline.after(idle, "idle", "no message came in time"))
             elif type(item) is Fragment:
-                begun = True
                 message = self._command(item)
+                begun = self._assembler.context_id != 0
+                if not begun:  # a C-CANCEL
+                    self._due = None
             elif self._assembler.context_id:
                 self._out_of_place("A-RELEASE-RQ inside a command set")
             else:
@@ -131,36 +146,39 @@ class MessageExchange:
         parts: list[bytes | memoryview] = [
             fragment.command(context_id, codec.encode(command), self._peer_maximum_length)
         ]
-        for piece in data:
-            for pair in fragment.data_set(context_id, piece.view, self._peer_maximum_length, is_last=piece.is_last):
-                parts += pair
-            self.upper.send(*parts)
-            parts = []
-        if parts:
-            self.upper.send(*parts)
+        if self.observer:
+            self.observer(Message(context_id, command), True)
+        with self._sending:
+            for piece in data:
+                for pair in fragment.data_set(context_id, piece.view, self._peer_maximum_length, is_last=piece.is_last):
+                    parts += pair
+                self.upper.send(*parts)
+                parts = []
+            if parts:
+                self.upper.send(*parts)
 
     def is_cancelled(self, message_id: int) -> bool:
         """Whether the peer has sent a C-CANCEL for this message; looks at what has arrived, without waiting.
 
         Raises what ended the association, when something did.
         """
-        while self._waiting is None and message_id not in self._cancelled:
-            item = self.upper.take()
-            if item is None:
-                if not self.upper.poll():
-                    break
-            elif type(item) is Fragment:
-                message = self._command(item)
-                if message and not self._note_cancel(message.command):
-                    self._waiting = message
-            else:
-                self._out_of_place("A-RELEASE-RQ while an operation is under way")
+        if message_id not in self._cancelled and self.look():
+            self._out_of_place("A-RELEASE-RQ while an operation is under way")
         return message_id in self._cancelled
 
-    def _note_cancel(self, command: Command) -> bool:
-        if isinstance(command, CCancelRQ):
-            self._cancelled.add(command.message_id_being_responded_to)
-            return True
+    def look(self) -> bool:
+        """Take in what has arrived, without waiting; whether release was asked for.
+
+        A request or response that came waits for :meth:`receive`. Raises what ended the association.
+        """
+        while self._waiting is None and not self.data_is_due:
+            item = self.upper.take()
+            if type(item) is Fragment:
+                self._waiting = self._command(item)
+            elif item is not None:
+                return True
+            elif not self.upper.poll():
+                break
         return False
 
     def _command(self, item: Fragment) -> Message | None:
@@ -169,7 +187,16 @@ class MessageExchange:
         except ProtocolError as error:
             self.upper.refuse(error)
             raise
-        return Message(item.context_id, command) if command else None
+        if command is None:
+            return None
+        if self.observer:
+            self.observer(Message(item.context_id, command), False)
+        if isinstance(command, CCancelRQ):
+            self._cancelled.add(command.message_id_being_responded_to)
+            return None
+        if isinstance(command, Request):  # a C-CANCEL for an earlier operation of this number is not meant for it
+            self._cancelled.discard(command.message_id)
+        return Message(item.context_id, command)
 
     def _checked_data(self, item: Fragment) -> memoryview:
         try:

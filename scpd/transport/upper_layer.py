@@ -6,8 +6,9 @@ one way in and one way out. Nothing here waits without a deadline.
 
 from __future__ import annotations
 
+import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from scpd.association.actions import Tell
 from scpd.association.events import RECEIVED, Event, State
@@ -16,7 +17,7 @@ from scpd.errors import Aborted, ConnectionLost, Expired, Interrupted, PeerError
 from scpd.negotiation.reject import words as reject_words
 from scpd.transport.deadline import Deadline
 from scpd.wire.framing import Fragment, Framer, Limits
-from scpd.wire.pdu import Abort, AssociateAC, AssociateRJ, AssociateRQ, PDUType, ReleaseRP, ReleaseRQ
+from scpd.wire.pdu import Abort, AssociateAC, AssociateRJ, AssociateRQ, PDUType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,16 +44,34 @@ def abort_words(abort: Abort) -> str:
     return f"by the service-provider: {_ABORT_REASONS.get(abort.reason, f'reason {abort.reason}')}"
 
 
+class Tap(Protocol):
+    """Hears every byte of an association, in the thread that sends or receives it."""
+
+    def received(self, data: bytes) -> None: ...
+    def sent(self, data: bytes) -> None: ...
+
+
 class UpperLayer:
-    """One association's upper layer. ``artim`` and ``write`` are time-outs in seconds."""
+    """One association's upper layer. ``artim`` and ``write`` are time-outs in seconds; ``tap`` hears the bytes."""
 
     def __init__(
-        self, connection: Connection, *, is_requestor: bool, limits: Limits, artim: float, write: float
+        self,
+        connection: Connection,
+        *,
+        is_requestor: bool,
+        limits: Limits,
+        artim: float,
+        write: float,
+        tap: Tap | None = None,
     ) -> None:
         self.connection = connection
         self.machine = Machine(is_requestor, artim)
         self.framer = Framer(self._admit, limits)
+        self.tap = tap
         self._write = write
+        # Whoever asks for release or aborts may be another thread than the one that reads.
+        self._stepping = threading.RLock()
+        self._sending = threading.Lock()
         if is_requestor:
             self._step(Event.ASSOCIATE_REQUEST)
         else:
@@ -67,9 +86,10 @@ class UpperLayer:
 
     def await_request(self) -> AssociateRQ:
         """The A-ASSOCIATE-RQ that must come, whole, before ARTIM expires (state Sta2)."""
-        at = self.machine.deadline or time.monotonic()
+        deadline = Deadline(self.machine.deadline or 0.0, "artim", "no A-ASSOCIATE-RQ came in time")
         try:
-            pdu = self.receive(Deadline(at, "artim", "no A-ASSOCIATE-RQ came in time"))
+            self.connection.begin(deadline)
+            pdu = self.receive(deadline)
         except Expired:
             self._step(Event.ARTIM_EXPIRED)
             raise
@@ -86,10 +106,6 @@ class UpperLayer:
         self._step(Event.REJECT, answer)
         self.connection.finish_sending()
 
-    def answer_release(self) -> None:
-        """Send A-RELEASE-RP."""
-        self._step(Event.RELEASE_RESPONSE)
-
     # -- the requestor's side
 
     def request(self, request: AssociateRQ, deadline: Deadline) -> AssociateAC:
@@ -100,18 +116,19 @@ class UpperLayer:
             raise ProtocolError(f"{type(pdu).__name__} instead of an answer to A-ASSOCIATE-RQ")
         return pdu
 
-    def release(self, deadline: Deadline) -> None:
-        """Send A-RELEASE-RQ and await A-RELEASE-RP, answering a request of the peer that crosses it."""
-        self._step(Event.RELEASE_REQUEST)
-        while not self.is_over:
-            pdu = self.receive(deadline)
-            if isinstance(pdu, ReleaseRQ):  # a collision: the requestor answers first (PS3.8 table 9-8, AR-8)
-                if self.machine.is_requestor:
-                    self._step(Event.RELEASE_RESPONSE)
-            elif isinstance(pdu, ReleaseRP) and self.machine.state is State.STA12:
-                self._step(Event.RELEASE_RESPONSE)
-
     # -- both sides
+
+    def ask_release(self) -> None:
+        """Send A-RELEASE-RQ; whoever reads sees it through with :meth:`finish_release`."""
+        self._step(Event.RELEASE_REQUEST)
+
+    def finish_release(self, deadline: Deadline) -> None:
+        """See a release through that either side, or both, asked for (PS3.8 9.2.1, release collision)."""
+        while not self.is_over:
+            if self.machine.allows(Event.RELEASE_RESPONSE):
+                self._step(Event.RELEASE_RESPONSE)
+            else:
+                self.receive(deadline)
 
     def take(self) -> ControlPDU | Fragment | None:
         """What has arrived already, one PDU or fragment at a time; None when more bytes are needed.
@@ -136,21 +153,23 @@ class UpperLayer:
 
         ``owed`` says that the peer is in the middle of something.
         """
+        view = self.framer.writable()
         try:
-            count = self.connection.receive(self.framer.writable(), deadline, owed=owed)
+            count = self.connection.receive(view, deadline, owed=owed)
         except ConnectionLost:
             self._closed()
             raise
-        return self._filled(count)
+        return self._filled(view, count)
 
     def poll(self) -> bool:
         """Take in what has arrived, without waiting; whether there was something."""
+        view = self.framer.writable()
         try:
-            count = self.connection.try_receive(self.framer.writable())
+            count = self.connection.try_receive(view)
         except ConnectionLost:
             self._closed()
             raise
-        return count is not None and self._filled(count) > 0
+        return count is not None and self._filled(view, count) > 0
 
     def receive(self, deadline: Deadline) -> ControlPDU | Fragment:
         """The next PDU or fragment."""
@@ -215,11 +234,13 @@ class UpperLayer:
             raise Rejected(pdu.result, pdu.source, pdu.reason, reject_words(pdu))
         return None if effect.tell is Tell.NOTHING else pdu
 
-    def _filled(self, count: int) -> int:
+    def _filled(self, view: memoryview, count: int) -> int:
         if not count:
             inside = self.framer.inside_pdu
             self._closed()
             raise ConnectionLost("the peer closed the connection" + (" inside a PDU" if inside else ""))
+        if self.tap:
+            self.tap.received(bytes(view[:count]))
         self.framer.wrote(count)
         return count
 
@@ -228,9 +249,10 @@ class UpperLayer:
             self._step(Event.CLOSED)
 
     def _step(self, event: Event, pdu: ControlPDU | None = None, reason: int = 0) -> Effect:
-        effect = self.machine.step(event, time.monotonic(), pdu, reason)
-        self._do(effect)
-        return effect
+        with self._stepping:
+            effect = self.machine.step(event, time.monotonic(), pdu, reason)
+            self._do(effect)
+            return effect
 
     def _try(self, event: Event, reason: int = 0) -> None:
         # The last word to a peer that may be gone or deaf: nothing depends on its arrival.
@@ -245,8 +267,11 @@ class UpperLayer:
             self._transmit((effect.send.encode(),))
 
     def _transmit(self, parts: Sequence[bytes | memoryview]) -> None:
+        if self.tap:
+            self.tap.sent(b"".join(parts))
         try:
-            self.connection.send(parts, self._write)
+            with self._sending:
+                self.connection.send(parts, self._write)
         except ConnectionLost:
             self._closed()
             raise

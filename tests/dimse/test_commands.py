@@ -27,8 +27,6 @@ from scpd.dimse.command import (
     CStoreRSP,
     Kind,
     NGetRQ,
-    NGetRSP,
-    NSetRSP,
     Request,
     Response,
     UnrecognizedRQ,
@@ -101,11 +99,6 @@ def test_elements_of_group_0000_in_increasing_order_each_once_and_even_after_a_t
 # pynetdicom's names
 
 
-# The one difference: pynetdicom's N-GET-RSP and N-SET-RSP can say which attributes a warning is about (PS3.7 C.4);
-# ours skip the element when it comes and have none to send.
-WITHOUT_ATTRIBUTE_LIST = (NGetRSP, NSetRSP)
-
-
 def their_name(kind: type) -> str:
     """C_STORE_RQ and so on."""
     return kind.NAME.replace("-", "_") + ("_RSP" if kind.FIELD & RESPONSE_BIT else "_RQ")
@@ -115,8 +108,6 @@ def their_fields(kind: type) -> dict[str, str]:
     """pynetdicom's keywords of the message and our fields for them."""
     ours = {one.metadata["element"].number: one.name for one in fields(kind)}
     ours[0x0100] = "command_field"
-    if kind in WITHOUT_ATTRIBUTE_LIST:
-        ours[0x1005] = "attribute_identifier_list"
     keywords = dimse_messages._COMMAND_SET_KEYWORDS[their_name(kind).replace("_", "-")]
     return {word: ours[tag_for_keyword(word)] for word in keywords if word != "CommandGroupLength"}
 
@@ -133,8 +124,7 @@ def test_a_command_has_every_element_that_pynetdicom_gives_it(kind):
     theirs = set(their_fields(kind).values())
     ours = {one.name for one in fields(kind)} | {"command_field"}
     more = {"offending_element", "error_comment", "error_id"} if issubclass(kind, Response) else set()
-    less = {"attribute_identifier_list"} if kind in WITHOUT_ATTRIBUTE_LIST else set()
-    assert theirs - less <= ours <= theirs | more
+    assert theirs <= ours <= theirs | more
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

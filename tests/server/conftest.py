@@ -11,6 +11,7 @@ import structlog
 from scpd.negotiation.offer import Offer, SupportedContext
 from scpd.server.capacity import CapacityLimits
 from scpd.server.server import Server
+from scpd.server.visit import Visit
 from scpd.server.worker import Terms
 from scpd.services.verification import Verification
 from scpd.transport.exchange import Pace
@@ -76,9 +77,9 @@ def serve(told) -> Iterator[Callable[..., Server]]:
             contexts={uid: SupportedContext(uid, (IMPLICIT,)) for uid in services},
             maximum_length=16384,
         )
+        visit = Visit(offer, services)
         terms = Terms(
-            offer=offer,
-            services=services,
+            visit=lambda _: visit,
             limits=Limits(1 << 20, 16384),
             command_limit=65536,
             data_set_limit=1 << 20,

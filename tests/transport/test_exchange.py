@@ -373,11 +373,10 @@ def test_a_request_that_comes_while_an_operation_runs_waits_its_turn(exchange):
     assert near.receive() == Message(1, ECHO)
 
 
-def test_a_late_cancel_is_a_message_of_its_own_and_cancels_nothing_later(exchange):
+def test_a_late_cancel_cancels_nothing_later(exchange):
     """PS3.7 9.3.2.3: it may come after the last response; the next operation may have the same Message ID."""
     near, far = exchange()
     far.send(cancel(7) + command(ECHO))
-    assert near.receive().command == CCancelRQ(message_id_being_responded_to=7)
     assert near.receive().command == ECHO
     assert not near.is_cancelled(7)
 

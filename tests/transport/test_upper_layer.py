@@ -249,7 +249,7 @@ def test_release_by_the_peer(associated):
     upper, far = associated()
     far.send(ReleaseRQ().encode())
     assert upper.receive(soon()) == ReleaseRQ()
-    upper.answer_release()
+    upper.finish_release(soon())
     assert far.receive() == ReleaseRP()
     far.hang_up()
     upper.end()
@@ -259,7 +259,8 @@ def test_release_by_the_peer(associated):
 def test_release_by_us(associated):
     upper, far = associated()
     far.send(ReleaseRP().encode())
-    upper.release(soon())
+    upper.ask_release()
+    upper.finish_release(soon())
     assert far.receive() == ReleaseRQ()
     assert upper.machine.state is State.STA1
     upper.end()
@@ -270,14 +271,16 @@ def test_data_that_crosses_our_release_is_taken(associated):
     """AR-6: Sta7 still hears P-DATA-TF."""
     upper, far = associated()
     far.send(data_tf(b"late") + ReleaseRP().encode())
-    upper.release(soon())
+    upper.ask_release()
+    upper.finish_release(soon())
     assert upper.machine.state is State.STA1
 
 
 def test_release_that_is_never_answered_ends_at_its_deadline(associated, within):
     upper, far = associated()
     with within(0.2), pytest.raises(Expired):
-        upper.release(soon(0.2))
+        upper.ask_release()
+        upper.finish_release(soon(0.2))
     upper.abort()
     assert far.receive() == ReleaseRQ()
     assert far.receive() == Abort(0, 0)
@@ -287,7 +290,8 @@ def test_release_collision_as_acceptor(associated):
     """AR-8, AR-10, AR-4: the acceptor awaits the answer, then gives its own (PS3.8 table 9-8)."""
     upper, far = associated()
     far.send(ReleaseRQ().encode())
-    thread = threading.Thread(target=upper.release, args=(soon(),), daemon=True)
+    upper.ask_release()
+    thread = threading.Thread(target=upper.finish_release, args=(soon(),), daemon=True)
     thread.start()
     assert far.receive() == ReleaseRQ()
     assert far.says_nothing_more()
@@ -301,7 +305,8 @@ def test_release_collision_as_requestor(layer):
     """AR-8, AR-9, AR-3: the requestor answers first, then awaits the answer to its own."""
     upper, far = layer(State.STA6)
     upper.machine.is_requestor = True
-    thread = threading.Thread(target=upper.release, args=(soon(),), daemon=True)
+    upper.ask_release()
+    thread = threading.Thread(target=upper.finish_release, args=(soon(),), daemon=True)
     thread.start()
     far.send(ReleaseRQ().encode())
     assert far.receive() == ReleaseRQ()

@@ -1,0 +1,161 @@
+"""A connection to a server of a program: its handlers asked and told, in the worker's thread (PS3.7 annex D.3)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from scpd.ae import evt
+from scpd.ae.handling import Handling
+from scpd.ae.items import SOPClassCommonExtendedNegotiation
+from scpd.ae.pdus import tap
+from scpd.names import quote
+from scpd.negotiation import reject
+from scpd.negotiation.offer import Extensions, Offer, Rejection
+from scpd.server.visit import Visit
+from scpd.wire.user_info import UserIdentityAC
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from scpd.ae.association import Association
+    from scpd.negotiation.offer import Agreement
+    from scpd.transport.conversation import Conversation
+    from scpd.transport.upper_layer import UpperLayer
+    from scpd.wire import user_info as wire
+    from scpd.wire.pdu import AssociateRQ
+    from scpd.wire.user_info import UserIdentityRQ
+
+_USERNAMES = (1, 2)
+
+
+class Arrival(Visit):
+    """One connection. ``calling`` are the AE titles that may call, any where there are none; ``gone`` hears its end."""
+
+    def __init__(
+        self,
+        assoc: Association,
+        offer: Offer,
+        calling: tuple[str, ...],
+        longest: int,
+        gone: Callable[[Association], None],
+    ) -> None:
+        super().__init__(offer, dict.fromkeys(offer.contexts, Handling(assoc, longest)))
+        self._assoc = assoc
+        self._calling = calling
+        self._gone = gone
+
+    def opened(self, upper: UpperLayer) -> None:
+        """EVT_CONN_OPEN."""
+        assoc = self._assoc
+        upper.tap = tap(assoc)
+        assoc.connected(upper)
+        (assoc.requestor.address, assoc.requestor.port), (assoc.acceptor.address, assoc.acceptor.port) = (
+            upper.connection.addresses()
+        )
+        assoc.tell(evt.EVT_CONN_OPEN, address=(assoc.requestor.address, assoc.requestor.port))
+
+    def requested(self, request: AssociateRQ) -> Offer | Rejection:
+        """EVT_REQUESTED; who may call at all."""
+        assoc = self._assoc
+        assoc.requestor.requested(request)
+        assoc.tell(evt.EVT_REQUESTED)
+        assoc.must_go_on()
+        if self._calling and request.calling_ae_title not in self._calling:
+            return reject.calling_ae_title(
+                f"calling AE title {quote(request.calling_ae_title)} is not among those required", "require_calling_aet"
+            )
+        return replace(self.offer, extensions=self._extensions())
+
+    def identify(self, claims: tuple[UserIdentityRQ, ...]) -> UserIdentityAC | Rejection | None:
+        """EVT_USER_ID: a verified identity is answered when that was asked for (PS3.7 D.3.3.7.2)."""
+        handler = self._assoc.handlers.asked(evt.EVT_USER_ID)
+        if handler is None or not claims:
+            return None
+        if len(claims) > 1:
+            return reject.identity("more than one user identity in one request", "EVT_USER_ID")
+        claim = claims[0]
+        event = evt.Event(
+            self._assoc,
+            evt.EVT_USER_ID,
+            user_id_type=claim.identity_type,
+            primary_field=claim.primary,
+            secondary_field=claim.secondary if claim.identity_type == 2 else None,
+            positive_response_requested=claim.positive_response_requested,
+        )
+        try:
+            is_verified, response = handler(event)
+            answer = UserIdentityAC(_response(claim.identity_type, response))
+        except Exception as error:  # noqa: BLE001 whoever cannot be verified stays outside
+            evt.complain("the handler of evt.EVT_USER_ID failed: the association is rejected", self._assoc, error)
+            is_verified = False
+        self._assoc.must_go_on()
+        if is_verified is not True:
+            return reject.identity("the user identity was not verified", "EVT_USER_ID")
+        return answer if claim.positive_response_requested else None
+
+    def rejected(self, rejection: Rejection) -> None:
+        """EVT_REJECTED."""
+        self._assoc.reject(rejection)
+
+    def established(self, request: AssociateRQ, agreement: Agreement, conversation: Conversation) -> None:
+        """EVT_ACCEPTED and EVT_ESTABLISHED."""
+        self._assoc.establish(request, agreement, conversation)
+        self._assoc.must_go_on()
+
+    def ended(self, how: Exception | None) -> None:
+        """EVT_RELEASED or EVT_ABORTED."""
+        self._assoc.finish(how)
+
+    def closed(self) -> None:
+        """EVT_CONN_CLOSE."""
+        requestor = self._assoc.requestor
+        self._assoc.tell(evt.EVT_CONN_CLOSE, address=(requestor.address, requestor.port))
+        self._gone(self._assoc)
+
+    def _extensions(self) -> Extensions:
+        asked = self._assoc.handlers.asked
+        return Extensions(
+            window=self._window if asked(evt.EVT_ASYNC_OPS) else None,
+            extended=self._extended if asked(evt.EVT_SOP_EXTENDED) else None,
+            common_extended=self._common_extended if asked(evt.EVT_SOP_COMMON) else None,
+        )
+
+    def _ask(self, event: evt.EventType, otherwise: Any, **attributes: Any) -> Any:
+        """The handler's answer, or ``otherwise`` where it raises: what it does not answer is not supported."""
+        handler = self._assoc.handlers.asked(event)
+        if handler is None:
+            return otherwise
+        try:
+            return handler(evt.Event(self._assoc, event, **attributes))
+        except Exception as error:  # noqa: BLE001 the program's fault costs what was proposed, not the association
+            evt.complain(f"the handler of evt.{event} failed: its proposal is not answered", self._assoc, error)
+            return otherwise
+
+    def _window(self, invoked: int, performed: int) -> tuple[int, int]:
+        given = self._ask(
+            evt.EVT_ASYNC_OPS, (1, 1), invoked=invoked, performed=performed, nr_invoked=invoked, nr_performed=performed
+        )
+        if isinstance(given, (tuple, list)) and len(given) == 2 and all(isinstance(n, int) and n >= 0 for n in given):
+            return given[0], given[1]
+        return 1, 1
+
+    def _extended(self, proposed: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        given = self._ask(evt.EVT_SOP_EXTENDED, {}, app_info=dict(proposed)) or {}
+        return {str(uid): bytes(information) for uid, information in given.items()}
+
+    def _common_extended(
+        self, proposed: Mapping[str, wire.SOPClassCommonExtendedNegotiation]
+    ) -> Mapping[str, wire.SOPClassCommonExtendedNegotiation]:
+        items = {uid: SOPClassCommonExtendedNegotiation.decoded(item) for uid, item in proposed.items()}
+        given = self._ask(evt.EVT_SOP_COMMON, {}, items=items) or {}
+        return {str(uid): item.encoded() for uid, item in given.items()}
+
+
+def _response(identity_type: int, response: object) -> bytes:
+    """The server response: empty for usernames, what the handler gave for the others (PS3.7 table D.3-15)."""
+    if identity_type in _USERNAMES or response is None:
+        return b""
+    if not isinstance(response, bytes):
+        raise TypeError(f"the response to a user identity is bytes or None, not a {type(response).__name__}")
+    return response

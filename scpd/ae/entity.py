@@ -1,0 +1,409 @@
+"""The Application Entity (PS3.7 annex D): its title, what it asks for as an SCU, what it supports as an SCP."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Literal, overload
+
+from pydicom.uid import UID
+
+from scpd.ae import arguments, calling, evt
+from scpd.ae.presentation import PresentationContext, build_context, requestable, supportable
+from scpd.ae.server import AssociationServer
+from scpd.client.requestor import Security
+from scpd.names import parse_ae_title
+from scpd.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from scpd.wire.pdu import LEAST_MAXIMUM_LENGTH
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterable
+
+    from scpd.ae.association import Association
+    from scpd.ae.items import Item
+    from scpd.ae.presentation import TransferSyntaxes
+
+_MOST_CONTEXTS = 128
+_LARGEST_PDU = 16 * 1024 * 1024
+_GRACE = 10.0
+
+
+class AE:
+    """An Application Entity. Everything set on it holds for associations and servers that begin afterwards.
+
+    Times are in seconds, None waits without end. ``acse_timeout`` is for the answer to an association request or
+    release, ``dimse_timeout`` for each response and within a message, ``network_timeout`` for a peer that asks nothing,
+    ``connection_timeout`` for a connection to come about, ``write_timeout`` for a peer that does not read.
+    """
+
+    def __init__(self, ae_title: str = "SCPD") -> None:
+        self.ae_title = ae_title
+        self._requested: list[PresentationContext] = []
+        self._supported: dict[UID, PresentationContext] = {}
+        self._timeouts: dict[str, float | None] = {
+            "acse": 30.0,
+            "dimse": 30.0,
+            "network": 60.0,
+            "connection": 30.0,
+            "write": 60.0,
+        }
+        self._maximum_pdu_size = 256 * 1024
+        self._maximum_associations = 200
+        self._require_called = False
+        self._require_calling: list[str] = []
+        self._implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
+        self._implementation_version_name: str | None = IMPLEMENTATION_VERSION_NAME
+        self._servers: list[AssociationServer] = []
+        self._calls: set[Association] = set()
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<AE {self.ae_title!r}>"
+
+    def __str__(self) -> str:
+        lines = [f"Application Entity {self.ae_title!r}", "", "  Requested Presentation Contexts:"]
+        lines += _indented(self._requested)
+        lines += ["  Supported Presentation Contexts:", *_indented(self.supported_contexts)]
+        lines += [f"  Associations: {len(self.active_associations)}"]
+        return "\n".join(lines)
+
+    # -- who it is
+
+    @property
+    def ae_title(self) -> str:
+        """The AE title, without insignificant spaces: 1 to 16 characters of ISO 646 G0 but the backslash.
+
+        Setting it raises :class:`ValueError` with the rule that is broken (PS3.5 table 6.2-1), :class:`TypeError` for
+        what is no text.
+        """
+        return self._ae_title
+
+    @ae_title.setter
+    def ae_title(self, value: str) -> None:
+        self._ae_title = parse_ae_title(arguments.text("ae_title", value))
+
+    @property
+    def implementation_class_uid(self) -> UID:
+        """How the implementation names itself to peers (PS3.7 D.3.3.2)."""
+        return self._implementation_class_uid
+
+    @implementation_class_uid.setter
+    def implementation_class_uid(self, value: str) -> None:
+        self._implementation_class_uid = UID(arguments.uid("implementation_class_uid", value))
+
+    @property
+    def implementation_version_name(self) -> str | None:
+        """Its version: 1 to 16 characters of ISO 646, or None to say none (PS3.7 D.3.3.2)."""
+        return self._implementation_version_name
+
+    @implementation_version_name.setter
+    def implementation_version_name(self, value: str | None) -> None:
+        if value is not None:
+            value = arguments.text("implementation_version_name", value)
+            if not 1 <= len(value) <= 16 or not (value.isascii() and value.isprintable()):
+                raise ValueError(f"implementation_version_name is 1 to 16 printable ASCII characters, not {value!r}")
+        self._implementation_version_name = value
+
+    # -- limits and times
+
+    @property
+    def acse_timeout(self) -> float | None:
+        """The longest wait for the answer to an association request or release, in seconds."""
+        return self._timeouts["acse"]
+
+    @acse_timeout.setter
+    def acse_timeout(self, value: float | None) -> None:
+        self._timeouts["acse"] = arguments.timeout("acse_timeout", value)
+
+    @property
+    def dimse_timeout(self) -> float | None:
+        """The longest wait for a response, and for a message to go on, in seconds."""
+        return self._timeouts["dimse"]
+
+    @dimse_timeout.setter
+    def dimse_timeout(self, value: float | None) -> None:
+        self._timeouts["dimse"] = arguments.timeout("dimse_timeout", value)
+
+    @property
+    def network_timeout(self) -> float | None:
+        """How long an association that somebody attends to may be silent, in seconds."""
+        return self._timeouts["network"]
+
+    @network_timeout.setter
+    def network_timeout(self, value: float | None) -> None:
+        self._timeouts["network"] = arguments.timeout("network_timeout", value)
+
+    @property
+    def connection_timeout(self) -> float | None:
+        """The longest wait for a connection, TLS included, in seconds."""
+        return self._timeouts["connection"]
+
+    @connection_timeout.setter
+    def connection_timeout(self, value: float | None) -> None:
+        self._timeouts["connection"] = arguments.timeout("connection_timeout", value)
+
+    @property
+    def write_timeout(self) -> float | None:
+        """How long a peer may refuse to take what is sent to it, in seconds."""
+        return self._timeouts["write"]
+
+    @write_timeout.setter
+    def write_timeout(self, value: float | None) -> None:
+        self._timeouts["write"] = arguments.timeout("write_timeout", value)
+
+    @property
+    def maximum_pdu_size(self) -> int:
+        """The longest P-DATA-TF body that is taken, in bytes (PS3.8 D.1); 0, unlimited, is not offered to anybody."""
+        return self._maximum_pdu_size
+
+    @maximum_pdu_size.setter
+    def maximum_pdu_size(self, value: int) -> None:
+        self._maximum_pdu_size = _pdu_size("maximum_pdu_size", value)
+
+    @property
+    def maximum_associations(self) -> int:
+        """The most associations at one time of each server; the next is rejected for now (2, 3, 2)."""
+        return self._maximum_associations
+
+    @maximum_associations.setter
+    def maximum_associations(self, value: int) -> None:
+        self._maximum_associations = arguments.number("maximum_associations", value, least=1, most=100_000)
+
+    @property
+    def require_called_aet(self) -> bool:
+        """Whether servers take only requests for their own AE title."""
+        return self._require_called
+
+    @require_called_aet.setter
+    def require_called_aet(self, value: bool) -> None:
+        self._require_called = arguments.boolean("require_called_aet", value)
+
+    @property
+    def require_calling_aet(self) -> list[str]:
+        """The AE titles that may call servers; empty for any."""
+        return list(self._require_calling)
+
+    @require_calling_aet.setter
+    def require_calling_aet(self, value: Iterable[str]) -> None:
+        if isinstance(value, str):
+            raise TypeError(f"require_calling_aet is a list of AE titles, not the text {value!r}")
+        self._require_calling = [arguments.ae_title("require_calling_aet", title) for title in value]
+
+    @property
+    def active_associations(self) -> list[Association]:
+        """The associations there are now, asked for and served."""
+        with self._lock:
+            calls, servers = list(self._calls), list(self._servers)
+        return [assoc for assoc in calls if assoc.is_established] + [
+            assoc for server in servers for assoc in server.active_associations
+        ]
+
+    # -- SCU
+
+    @property
+    def requested_contexts(self) -> list[PresentationContext]:
+        """What :meth:`associate` proposes, in the order of adding; up to 128 (PS3.8 9.3.2.2)."""
+        return list(self._requested)
+
+    @requested_contexts.setter
+    def requested_contexts(self, contexts: Iterable[PresentationContext]) -> None:
+        given = list(contexts)
+        self._requested = requestable(given) if given else []
+
+    def add_requested_context(self, abstract_syntax: str, transfer_syntax: TransferSyntaxes | None = None) -> None:
+        """Propose one more context; the same abstract syntax may stand twice.
+
+        Raises :class:`ValueError` for the 129th, and for what is no UID.
+        """
+        self._requested = requestable([*self._requested, build_context(abstract_syntax, transfer_syntax)])
+
+    def remove_requested_context(self, abstract_syntax: str, transfer_syntax: TransferSyntaxes | None = None) -> None:
+        """Propose an abstract syntax no more, or not in these transfer syntaxes; a context without any goes."""
+        kept = (_without(context, abstract_syntax, transfer_syntax) for context in self._requested)
+        self._requested = [context for context in kept if context is not None]
+
+    def associate(
+        self,
+        addr: str,
+        port: int,
+        contexts: Iterable[PresentationContext] | None = None,
+        ae_title: str = "ANY-SCP",
+        max_pdu: int | None = None,
+        ext_neg: Iterable[Item] | None = None,
+        bind_address: tuple[str, int] | None = None,
+        tls_args: tuple[ssl.SSLContext, str | None] | None = None,
+        evt_handlers: Iterable[evt.EventHandlerType] | None = None,
+    ) -> Association:
+        """Ask the peer at ``addr`` (IPv4, IPv6 or a name) and ``port`` for an association.
+
+        ``contexts`` instead of the requested contexts; ``ae_title`` is the peer's; ``max_pdu`` instead of
+        ``maximum_pdu_size``; ``ext_neg`` are items of extended negotiation and user identity; ``bind_address`` is our
+        end; ``tls_args`` are an SSL context and the host name that the peer's certificate must have.
+
+        Look at ``is_established`` of what comes back: a rejection or a failure is no exception. With handlers for what
+        the peer may do at any moment, its requests and the association's end, a thread attends to the association;
+        without, whoever asks something reads the answer itself.
+
+        Raises :class:`ValueError` without any context, :class:`TypeError` and :class:`ValueError` for wrong arguments.
+        """
+        proposed = self._requested if contexts is None else requestable(contexts)
+        if not proposed:
+            raise ValueError("an association needs presentation contexts: add_requested_context() first, or contexts=")
+        if tls_args is not None and (not isinstance(tls_args, (tuple, list)) or len(tls_args) != 2):
+            raise TypeError(f"tls_args is (ssl.SSLContext, host name or None), not {tls_args!r}")
+        call = calling.Call(
+            peer=arguments.address("addr, port", (addr, port)),
+            called=arguments.ae_title("ae_title", ae_title),
+            contexts=proposed,
+            maximum_length=self._maximum_pdu_size if max_pdu is None else _pdu_size("max_pdu", max_pdu),
+            ext_neg=tuple(ext_neg or ()),
+            bind=arguments.address("bind_address", bind_address) if bind_address else None,
+            security=Security(*tls_args) if tls_args else None,
+            handlers=evt.Handlers(evt_handlers),
+        )
+        with self._lock:
+            self._calls = {assoc for assoc in self._calls if not assoc.is_over}
+        assoc = calling.associate(self, call)
+        if assoc.is_established:
+            with self._lock:
+                self._calls.add(assoc)
+        return assoc
+
+    # -- SCP
+
+    @property
+    def supported_contexts(self) -> list[PresentationContext]:
+        """What servers support, sorted by abstract syntax UID; any number."""
+        return [self._supported[uid] for uid in sorted(self._supported)]
+
+    @supported_contexts.setter
+    def supported_contexts(self, contexts: Iterable[PresentationContext]) -> None:
+        self._supported = _merged({}, contexts)
+
+    def add_supported_context(
+        self,
+        abstract_syntax: str,
+        transfer_syntax: TransferSyntaxes | None = None,
+        scu_role: bool | None = None,
+        scp_role: bool | None = None,
+    ) -> None:
+        """Support one more context, or more transfer syntaxes of one that is there, whose roles stay unless given.
+
+        ``scu_role`` and ``scp_role`` say whether the *requestor* may take that role when it asks to; with either None
+        it gets no answer, and the default roles hold (PS3.7 D.3.3.4).
+        """
+        self._supported = supportable(self._supported, abstract_syntax, transfer_syntax, scu_role, scp_role)
+
+    def remove_supported_context(self, abstract_syntax: str, transfer_syntax: TransferSyntaxes | None = None) -> None:
+        """Support an abstract syntax no more, or not in these transfer syntaxes; a context without any goes."""
+        kept = {uid: _without(one, abstract_syntax, transfer_syntax) for uid, one in self._supported.items()}
+        self._supported = {uid: context for uid, context in kept.items() if context is not None}
+
+    @overload
+    def start_server(
+        self,
+        address: tuple[str, int],
+        block: Literal[True] = True,
+        ssl_context: ssl.SSLContext | None = None,
+        evt_handlers: Iterable[evt.EventHandlerType] | None = None,
+        ae_title: str | None = None,
+        contexts: Iterable[PresentationContext] | None = None,
+    ) -> None: ...
+    @overload
+    def start_server(
+        self,
+        address: tuple[str, int],
+        block: Literal[False],
+        ssl_context: ssl.SSLContext | None = None,
+        evt_handlers: Iterable[evt.EventHandlerType] | None = None,
+        ae_title: str | None = None,
+        contexts: Iterable[PresentationContext] | None = None,
+    ) -> AssociationServer: ...
+    def start_server(
+        self,
+        address: tuple[str, int],
+        block: bool = True,
+        ssl_context: ssl.SSLContext | None = None,
+        evt_handlers: Iterable[evt.EventHandlerType] | None = None,
+        ae_title: str | None = None,
+        contexts: Iterable[PresentationContext] | None = None,
+    ) -> AssociationServer | None:
+        """Listen on ``address`` (port 0 for any) and serve, one thread for each association.
+
+        With ``block`` until :meth:`shutdown` is called elsewhere, or Ctrl-C; otherwise in the background, and what
+        comes back has ``shutdown()`` too. ``ae_title`` and ``contexts`` instead of this AE's, so that several servers
+        may differ. Raises :class:`ValueError` without any context, :class:`OSError` for an address that is taken.
+        """
+        supported = self._supported if contexts is None else _merged({}, contexts)
+        if not supported:
+            raise ValueError("a server needs presentation contexts: add_supported_context() first, or contexts=")
+        title = self.ae_title if ae_title is None else arguments.ae_title("ae_title", ae_title)
+        server = AssociationServer(
+            self,
+            arguments.address("address", address),
+            title,
+            [supported[uid] for uid in sorted(supported)],
+            evt.Handlers(evt_handlers),
+            ssl_context,
+        )
+        server.start()
+        with self._lock:
+            self._servers.append(server)
+        if not arguments.boolean("block", block):
+            return server
+        try:
+            server.wait()
+        except KeyboardInterrupt:
+            server.shutdown()
+        return None
+
+    def shutdown(self, grace: float = _GRACE) -> None:
+        """Stop all servers: no new associations; those there are may end within ``grace`` seconds, then are aborted."""
+        with self._lock:
+            servers, self._servers = self._servers, []
+        for server in servers:
+            server.stop_accepting()
+        for server in servers:
+            server.shutdown(grace)
+
+    def stopped(self, server: AssociationServer) -> None:
+        """A server that was shut down by itself is forgotten."""
+        with self._lock:
+            self._servers = [one for one in self._servers if one is not server]
+
+
+def _merged(
+    supported: dict[UID, PresentationContext], contexts: Iterable[PresentationContext]
+) -> dict[UID, PresentationContext]:
+    for place, context in enumerate(contexts):
+        if not isinstance(context, PresentationContext):
+            raise TypeError(f"contexts[{place}] is a {type(context).__name__}, not a PresentationContext")
+        if context.abstract_syntax is None:
+            raise ValueError(f"contexts[{place}] has no abstract syntax")
+        supported = supportable(
+            supported, context.abstract_syntax, context.transfer_syntax, context.scu_role, context.scp_role
+        )
+    return supported
+
+
+def _without(
+    context: PresentationContext, abstract_syntax: str, transfer_syntax: TransferSyntaxes | None
+) -> PresentationContext | None:
+    if context.abstract_syntax != abstract_syntax:
+        return context
+    gone = {transfer_syntax} if isinstance(transfer_syntax, str) else set(transfer_syntax or context.transfer_syntax)
+    left = [syntax for syntax in context.transfer_syntax if syntax not in gone]
+    if not left:
+        return None
+    kept = build_context(context.abstract_syntax, left)
+    kept.scu_role, kept.scp_role = context.scu_role, context.scp_role
+    return kept
+
+
+def _pdu_size(name: str, value: object) -> int:
+    return arguments.number(name, value, least=LEAST_MAXIMUM_LENGTH, most=_LARGEST_PDU)
+
+
+def _indented(contexts: Iterable[PresentationContext]) -> list[str]:
+    lines = [f"    {line}" for context in contexts for line in str(context).splitlines()]
+    return lines or ["    (none)"]

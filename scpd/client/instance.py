@@ -1,0 +1,107 @@
+"""A DICOM file as it can be sent: what its meta information says, and its data set in pieces (PS3.10).
+
+Byte for byte where the peer takes the file's own encoding; through pydicom where it takes another one that loses
+nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.filewriter import dcmwrite
+from pydicom.uid import UID
+
+from scpd.client.requestor import Proposal
+from scpd.errors import Interrupted
+from scpd.part10 import FileHead, read_head
+from scpd.sop_class import UNCOMPRESSED
+from scpd.transport.exchange import Piece
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+_DEFAULT_SYNTAX = UNCOMPRESSED[0]
+_PIECE = 512 * 1024
+# What pydicom raises for a data set that it cannot read or write.
+CANNOT_CONVERT = (
+    InvalidDicomError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    NotImplementedError,
+    struct.error,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A file that can be sent, and what its meta information says of it."""
+
+    path: Path
+    head: FileHead
+
+    @property
+    def proposals(self) -> tuple[Proposal, ...]:
+        """The contexts it could go through: its own encoding, and the default one where that loses nothing."""
+        own = Proposal(self.head.sop_class_uid, (self.head.transfer_syntax,))
+        if self.head.transfer_syntax in UNCOMPRESSED[1:]:
+            return own, Proposal(self.head.sop_class_uid, (str(_DEFAULT_SYNTAX),))
+        return (own,)
+
+
+def look(path: Path) -> Instance:
+    """The instance at ``path``. Raises :class:`OSError`, :class:`~scpd.errors.UnreadableDataSet`."""
+    with path.open("rb") as file:
+        return Instance(path, read_head(file))
+
+
+def pieces(file: BinaryIO, head: FileHead) -> Iterator[Piece]:
+    """The data set of a file, byte for byte, through one buffer.
+
+    Raises :class:`Interrupted` when the file fails half-way: what began on the wire cannot be taken back.
+    """
+    left = os.fstat(file.fileno()).st_size - head.data_set_offset
+    file.seek(head.data_set_offset)
+    buffer = memoryview(bytearray(min(_PIECE, max(left, 1))))
+    while True:
+        wanted = min(left, len(buffer))
+        if _fill(file, buffer[:wanted]) < wanted:
+            raise Interrupted("the file became shorter, or unreadable, while it was sent")
+        count = wanted
+        left -= count
+        yield Piece(buffer[:count], is_last=not left)
+        if not left:
+            return
+
+
+def _fill(file: BinaryIO, buffer: memoryview) -> int:
+    total = 0
+    while total < len(buffer):
+        try:
+            count = file.readinto(buffer[total:])  # type: ignore[attr-defined]  # BinaryIO lacks what files have
+        except OSError:
+            break
+        if not count:
+            break
+        total += count
+    return total
+
+
+def converted(file: BinaryIO, syntax: str) -> Iterator[Piece]:
+    """The data set in another uncompressed encoding, by pydicom. Raises one of ``CANNOT_CONVERT``."""
+    dataset = dcmread(file)
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
+    buffer = BytesIO()
+    dcmwrite(buffer, dataset, implicit_vr=syntax == _DEFAULT_SYNTAX, little_endian=True, enforce_file_format=True)
+    buffer.seek(0)
+    head = read_head(buffer)
+    yield Piece(buffer.getbuffer()[head.data_set_offset :], is_last=True)

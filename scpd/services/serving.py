@@ -1,0 +1,78 @@
+"""One request of a peer after the other: which service, its replies over the association."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scpd.dimse import status
+from scpd.dimse.command import NEventReportRQ, Request, respond
+from scpd.errors import PeerError
+from scpd.services.service import Operation, Peer, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from scpd.dimse.command import Response
+    from scpd.negotiation.offer import AcceptedContext
+    from scpd.services.service import Service
+    from scpd.transport.exchange import Message, MessageExchange
+
+
+class Serving:
+    """Serves the requests of one peer. ``services`` is keyed by abstract syntax.
+
+    ``answered`` hears of each response that was sent: context ID, response, why it is no success. ``longest_refused``
+    is what is read of a data set that a service did not want, in bytes.
+    """
+
+    def __init__(
+        self,
+        exchange: MessageExchange,
+        peer: Peer,
+        contexts: Mapping[int, AcceptedContext],
+        services: Mapping[str, Service],
+        *,
+        longest_refused: int,
+        answered: Callable[[int, Response, str], None],
+    ) -> None:
+        self._exchange = exchange
+        self._peer = peer
+        self._contexts = contexts
+        self._services = services
+        self._longest_refused = longest_refused
+        self._answered = answered
+
+    def __call__(self, message: Message) -> None:
+        """Serve one request to its final response."""
+        exchange, replies = self._exchange, self._replies(message)
+        try:
+            for reply in replies:
+                if exchange.data_is_due:
+                    exchange.skip_data(self._longest_refused)
+                exchange.send(message.context_id, reply.response, reply.data)
+                self._answered(message.context_id, reply.response, reply.why)
+        finally:
+            close = getattr(replies, "close", None)
+            if close:  # a peer that is gone ends the service at once, not when memory is tidied up
+                close()
+
+    def _replies(self, message: Message) -> Iterable[Reply]:
+        command = message.command
+        if not isinstance(command, Request):
+            raise PeerError(f"a {command.NAME} message where a request was due")
+        context = self._contexts[message.context_id]
+        # N-EVENT-REPORT goes from the SCP to the SCU, and many devices send it without role selection.
+        if not context.as_scp and not isinstance(command, NEventReportRQ):
+            return (refusal(command, status.SOP_CLASS_NOT_SUPPORTED, "this side is not the SCP in this context"),)
+        service = self._services.get(context.abstract_syntax)
+        if service is None or type(command) not in service.operations:
+            return (refusal(command, status.UNRECOGNIZED_OPERATION, f"{command.NAME} is not served in this context"),)
+        exchange = self._exchange
+        return service.perform(
+            Operation(self._peer, context, command, exchange.data, lambda: exchange.is_cancelled(command.message_id))
+        )
+
+
+def refusal(command: Request, code: int, why: str) -> Reply:
+    """The reply to a request that is not served."""
+    return Reply(respond(command, code, error_comment=why), why)
