@@ -21,6 +21,7 @@ _VERSION = bytes.fromhex("0200 0100") + b"OB\0\0" + bytes.fromhex("02000000 0001
 _NO_TITLE = re.compile(r"[^ -\[\]-~]", re.ASCII)
 _LONG_VR = frozenset((b"OB", b"OW", b"UN", b"UT", b"SQ"))
 _LONGEST_META_VALUE = 1024 * 1024
+_USUAL_HEAD = 2048
 _PREAMBLE = bytes(128) + b"DICM"
 
 
@@ -71,24 +72,45 @@ class FileHead(NamedTuple):
 
 def read_head(file: BinaryIO) -> FileHead:
     """The head of a DICOM file; raises :class:`UnreadableDataSet` for anything else (PS3.10 7.1)."""
-    start = file.read(len(_PREAMBLE))
-    if start[128:] != b"DICM":
+    front = _Front(file)
+    if not front.reaches(len(_PREAMBLE)) or front.data[128:132] != b"DICM":
         raise UnreadableDataSet("not a DICOM file: the prefix DICM is missing")
-    values: dict[int, str] = {}
-    while True:
-        offset = file.tell()
-        header = file.read(_SHORT.size)
-        if len(header) < _SHORT.size:
-            break
-        group, element, vr, length = _SHORT.unpack(header)
+    values: dict[int, bytes] = {}
+    offset = len(_PREAMBLE)
+    while front.reaches(offset + _SHORT.size):
+        group, element, vr, length = _SHORT.unpack_from(front.data, offset)
         if group != 0x0002:
             break
+        start = offset + _SHORT.size
         if vr in _LONG_VR:
-            length = int.from_bytes(file.read(4), "little")
+            front.reaches(start + 4)
+            length = int.from_bytes(front.data[start : start + 4], "little")
+            start += 4
         if length > _LONGEST_META_VALUE:
             raise UnreadableDataSet(f"meta element (0002,{element:04X}) claims {length} bytes")
-        values[element] = file.read(length).decode("ascii", "replace").strip("\0 ")
-    sop_class, sop_instance, syntax = (values.get(element, "") for element in (0x0002, 0x0003, 0x0010))
+        offset = start + length
+        front.reaches(offset)
+        values[element] = front.data[start:offset]
+    sop_class, sop_instance, syntax = (
+        values.get(element, b"").decode("ascii", "replace").strip("\0 ") for element in (0x0002, 0x0003, 0x0010)
+    )
     if not (is_uid(sop_class) and is_uid(sop_instance) and is_uid(syntax)):
         raise UnreadableDataSet("not a DICOM file: its meta information lacks a UID")
     return FileHead(sop_class, sop_instance, syntax, offset)
+
+
+class _Front:
+    """The first bytes of a file, as many as were asked for: nearly always one read is enough."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.data = file.read(_USUAL_HEAD)
+
+    def reaches(self, end: int) -> bool:
+        """Whether the file has ``end`` bytes; they are in ``data`` then."""
+        while len(self.data) < end:
+            more = self._file.read(end - len(self.data))
+            if not more:
+                return False
+            self.data += more
+        return True

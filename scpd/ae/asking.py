@@ -14,6 +14,7 @@ from pydicom.tag import Tag
 
 from scpd.ae import arguments, data, store
 from scpd.ae.statuses import to_dataset
+from scpd.client.instance import new_buffer
 from scpd.dimse.command import (
     CCancelRQ,
     CEchoRQ,
@@ -49,6 +50,14 @@ class Asking:
 
     association_id: str
     dimse_timeout: float | None
+
+    _buffer: memoryview | None = None
+
+    def buffer(self) -> memoryview:
+        """What files are sent through, one after the other."""
+        if self._buffer is None:
+            self._buffer = new_buffer()
+        return self._buffer
 
     def must_be_established(self, what: str) -> Conversation:
         """The conversation, or :class:`RuntimeError` when there is no association any more."""
@@ -92,13 +101,13 @@ class Asking:
         Raises also :class:`ValueError` for a data set that lacks a UID or cannot be encoded, :class:`OSError` for a
         file that cannot be read.
         """
-        self.must_be_established("C-STORE")
+        conversation = self.must_be_established("C-STORE")
         more: dict[str, Any] = {}
         if originator_aet is not None:
             more["move_originator_ae_title"] = arguments.ae_title("originator_aet", originator_aet)
         if originator_id is not None:
             more["move_originator_message_id"] = arguments.number("originator_id", originator_id)
-        with store.opened(dataset) as instance:
+        with store.opened(dataset, self.buffer) as instance:
             context, pieces = instance.over(self.usable(instance.sop_class_uid, "scu"))
             request = CStoreRQ(
                 message_id=arguments.number("msg_id", msg_id),
@@ -108,7 +117,7 @@ class Asking:
                 has_data_set=True,
                 **more,
             )
-            return self._ask(context, request, pieces)[0]
+            return self._ask(context, request, pieces, conversation)[0]
 
     def send_c_find(
         self, dataset: Dataset, query_model: str, msg_id: int = 1, priority: int = 2
@@ -255,8 +264,14 @@ class Asking:
     def _context(self, abstract_syntax: str, role: str) -> AcceptedContext:
         return self.usable(arguments.uid("abstract syntax", abstract_syntax), role)[0]
 
-    def _ask(self, context: AcceptedContext, request: Request, pieces: Iterable[Piece] = ()) -> tuple[Dataset, bytes]:
-        conversation = self.must_be_established(request.NAME)
+    def _ask(
+        self,
+        context: AcceptedContext,
+        request: Request,
+        pieces: Iterable[Piece] = (),
+        conversation: Conversation | None = None,
+    ) -> tuple[Dataset, bytes]:
+        conversation = conversation or self.must_be_established(request.NAME)
         try:
             invocation = conversation.ask(
                 context.context_id, request, pieces, within=arguments.seconds(self.dimse_timeout)

@@ -5,6 +5,7 @@ Knows no association and no handler.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING
 
 from pydicom.datadict import keyword_for_tag
@@ -24,6 +25,7 @@ from scpd.dimse.command import (
     Kind,
     NActionRQ,
     NCreateRQ,
+    NCreateRSP,
     NDeleteRQ,
     NEventReportRQ,
     NGetRQ,
@@ -83,9 +85,18 @@ def _keywords(kind: type[Command]) -> dict[str, tuple[str, Kind]]:
 
 # The standard's keyword of each element of a message → our field and how its value stands.
 KEYWORDS: Mapping[type[Command], Mapping[str, tuple[str, Kind]]] = {kind: _keywords(kind) for kind in COMMANDS.values()}
-_OF_EVERY_RESPONSE = frozenset(
-    ("CommandDataSetType", "MessageIDBeingRespondedTo", "AffectedSOPClassUID", "AffectedSOPInstanceUID")
-)
+_OF_EVERY_RESPONSE = ("CommandDataSetType", "MessageIDBeingRespondedTo", "AffectedSOPClassUID", "Status")
+# Field and keyword of what a program is told of a response beside its Status, where it came.
+_OPTIONAL: Mapping[type[Command], tuple[tuple[str, str], ...]] = {
+    kind: tuple(
+        (name, keyword)
+        for keyword, (name, _) in keywords.items()
+        if keyword not in _OF_EVERY_RESPONSE and (keyword != "AffectedSOPInstanceUID" or kind is NCreateRSP)
+    )
+    for kind, keywords in KEYWORDS.items()
+}
+_ABSENT = (None, "", ())
+_PLAIN: dict[int, Dataset] = {}  # at most one for each of the statuses that peers use
 
 
 def value_of(command: Command, keyword: str) -> object:
@@ -102,15 +113,23 @@ def value_of(command: Command, keyword: str) -> object:
 
 
 def to_dataset(response: Response) -> Dataset:
-    """A response as a data set with its Status and what optional elements came with it."""
-    status = Dataset()
-    for keyword in KEYWORDS[type(response)]:
-        if keyword in _OF_EVERY_RESPONSE and keyword != "AffectedSOPInstanceUID":
-            continue
-        value = value_of(response, keyword)
-        if value is not None:
-            setattr(status, keyword, value)
+    """A response as a data set with its Status and what optional elements came with it (PS3.7 annex C).
+
+    The instance is named in the response to an N-CREATE alone, where the peer may have made it.
+    """
+    status = _plain(response.status)
+    for name, keyword in _OPTIONAL[type(response)]:
+        if getattr(response, name) not in _ABSENT:
+            setattr(status, keyword, value_of(response, keyword))
     return status
+
+
+def _plain(code: int) -> Dataset:
+    """A data set with a Status alone; a copy, since making one anew costs as much as the rest of a response."""
+    if code not in _PLAIN:
+        _PLAIN[code] = Dataset()
+        _PLAIN[code].Status = code
+    return copy(_PLAIN[code])
 
 
 def parse(returned: object, response: type[Command]) -> tuple[int, dict[str, object]]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pydicom.dataset import Dataset
 
 from scpd.ae import arguments, data
-from scpd.client.instance import CANNOT_CONVERT, Instance, converted, look, pieces
+from scpd.client.instance import CANNOT_CONVERT, converted, pieces
 from scpd.errors import UnreadableDataSet
+from scpd.part10 import read_head
 from scpd.sop_class import UNCOMPRESSED, uid_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from io import FileIO
 
     from pydicom.uid import UID
 
@@ -37,12 +38,13 @@ class Sendable(Protocol):
 
 
 @contextmanager
-def opened(dataset: Dataset | str | os.PathLike[str]) -> Iterator[Sendable]:
-    """What is to be sent; a file is open meanwhile."""
+def opened(dataset: Dataset | str | os.PathLike[str], buffer: Callable[[], memoryview]) -> Iterator[Sendable]:
+    """What is to be sent; a file is open meanwhile, and goes through ``buffer``."""
     if isinstance(dataset, Dataset):
         yield DataSet(dataset)
     elif isinstance(dataset, (str, os.PathLike)):
-        yield File(Path(dataset))
+        with open(dataset, "rb", buffering=0) as file:  # noqa: PTH123 a Path costs more than it tells here
+            yield File(file, os.fspath(dataset), buffer)
     else:
         raise TypeError(f"dataset is a pydicom Dataset or the path of a file, not a {type(dataset).__name__}")
 
@@ -50,28 +52,30 @@ def opened(dataset: Dataset | str | os.PathLike[str]) -> Iterator[Sendable]:
 class File:
     """A DICOM file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: FileIO, name: str, buffer: Callable[[], memoryview]) -> None:
         try:
-            self._instance: Instance = look(path)
+            self._head = read_head(file)
         except UnreadableDataSet as error:
-            raise ValueError(f"{path} cannot be sent: {error}") from None
-        self.sop_class_uid = self._instance.head.sop_class_uid
-        self.sop_instance_uid = self._instance.head.sop_instance_uid
+            raise ValueError(f"{name} cannot be sent: {error}") from None
+        self._file = file
+        self._name = name
+        self._buffer = buffer
+        self.sop_class_uid = self._head.sop_class_uid
+        self.sop_instance_uid = self._head.sop_instance_uid
 
     def over(self, contexts: Sequence[AcceptedContext]) -> tuple[AcceptedContext, Iterable[Piece]]:
         """The file's own encoding byte for byte, or the first that loses nothing."""
-        context = choose(contexts, self._instance.head.transfer_syntax, self.sop_class_uid)
-        return context, self._pieces(context.transfer_syntax)
+        context = choose(contexts, self._head.transfer_syntax, self.sop_class_uid)
+        if context.transfer_syntax == self._head.transfer_syntax:
+            return context, pieces(self._file, self._head, self._buffer())
+        return context, self._converted(context.transfer_syntax)
 
-    def _pieces(self, syntax: str) -> Iterator[Piece]:
-        with self._instance.path.open("rb") as file:
-            if syntax == self._instance.head.transfer_syntax:
-                yield from pieces(file, self._instance.head)
-                return
-            try:
-                yield from converted(file, syntax)
-            except CANNOT_CONVERT as error:
-                raise ValueError(f"{self._instance.path} cannot be encoded as {uid_name(syntax)}: {error}") from error
+    def _converted(self, syntax: str) -> Iterator[Piece]:
+        self._file.seek(0)
+        try:
+            yield from converted(self._file, syntax)
+        except CANNOT_CONVERT as error:
+            raise ValueError(f"{self._name} cannot be encoded as {uid_name(syntax)}: {error}") from error
 
 
 class DataSet:

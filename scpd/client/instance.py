@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from dataclasses import dataclass
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from typing import TYPE_CHECKING
 
 from pydicom import dcmread
@@ -25,11 +25,12 @@ from scpd.transport.exchange import Piece
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import RawIOBase
     from pathlib import Path
-    from typing import BinaryIO
 
 _DEFAULT_SYNTAX = UNCOMPRESSED[0]
-_PIECE = 512 * 1024
+# Small enough to stay in the processor's cache between read and send, and for the peer to work meanwhile.
+_PIECE = 128 * 1024
 # What pydicom raises for a data set that it cannot read or write.
 CANNOT_CONVERT = (
     InvalidDicomError,
@@ -60,34 +61,37 @@ class Instance:
 
 def look(path: Path) -> Instance:
     """The instance at ``path``. Raises :class:`OSError`, :class:`~scpd.errors.UnreadableDataSet`."""
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         return Instance(path, read_head(file))
 
 
-def pieces(file: BinaryIO, head: FileHead) -> Iterator[Piece]:
-    """The data set of a file, byte for byte, through one buffer.
+def new_buffer() -> memoryview:
+    """What the data sets of one file after the other go through."""
+    return memoryview(bytearray(_PIECE))
+
+
+def pieces(file: RawIOBase, head: FileHead, buffer: memoryview) -> Iterator[Piece]:
+    """The data set of a file, byte for byte, through ``buffer``.
 
     Raises :class:`Interrupted` when the file fails half-way: what began on the wire cannot be taken back.
     """
     left = os.fstat(file.fileno()).st_size - head.data_set_offset
     file.seek(head.data_set_offset)
-    buffer = memoryview(bytearray(min(_PIECE, max(left, 1))))
     while True:
-        wanted = min(left, len(buffer))
-        if _fill(file, buffer[:wanted]) < wanted:
+        count = min(left, len(buffer))
+        if _fill(file, buffer[:count]) < count:
             raise Interrupted("the file became shorter, or unreadable, while it was sent")
-        count = wanted
         left -= count
         yield Piece(buffer[:count], is_last=not left)
         if not left:
             return
 
 
-def _fill(file: BinaryIO, buffer: memoryview) -> int:
+def _fill(file: RawIOBase, buffer: memoryview) -> int:
     total = 0
     while total < len(buffer):
         try:
-            count = file.readinto(buffer[total:])  # type: ignore[attr-defined]  # BinaryIO lacks what files have
+            count = file.readinto(buffer[total:])
         except OSError:
             break
         if not count:
@@ -96,9 +100,9 @@ def _fill(file: BinaryIO, buffer: memoryview) -> int:
     return total
 
 
-def converted(file: BinaryIO, syntax: str) -> Iterator[Piece]:
+def converted(file: RawIOBase, syntax: str) -> Iterator[Piece]:
     """The data set in another uncompressed encoding, by pydicom. Raises one of ``CANNOT_CONVERT``."""
-    dataset = dcmread(file)
+    dataset = dcmread(BufferedReader(file))
     dataset.file_meta.TransferSyntaxUID = UID(syntax)
     buffer = BytesIO()
     dcmwrite(buffer, dataset, implicit_vr=syntax == _DEFAULT_SYNTAX, little_endian=True, enforce_file_format=True)

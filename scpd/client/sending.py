@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scpd.client import operations
-from scpd.client.instance import CANNOT_CONVERT, Instance, converted, look, pieces
+from scpd.client.instance import CANNOT_CONVERT, Instance, converted, look, new_buffer, pieces
 from scpd.client.requestor import MOST_CONTEXTS, Caller, Proposal, associate
 from scpd.dimse.status import Category, category, meaning
 from scpd.errors import Interrupted, PeerError, UnreadableDataSet
@@ -102,6 +102,7 @@ def send(
     progress: Callable[[Instance], None],
 ) -> None:
     """Send every instance; ``progress`` hears of each when it is done with, whatever came of it."""
+    buffer = new_buffer()
     for proposals, files in plan(instances):
         pending = deque(files)
         while pending:
@@ -112,7 +113,7 @@ def send(
                         for one in association.contexts.values()
                     }
                     while pending:
-                        _send_one(association, contexts, pending[0], outcome)
+                        _send_one(association, contexts, pending[0], outcome, buffer)
                         progress(pending.popleft())
             except Interrupted as error:  # by the file, not the peer: the others go on over a new association
                 outcome.not_sent(error.why)
@@ -125,7 +126,11 @@ def send(
 
 
 def _send_one(
-    association: Association, contexts: dict[tuple[str, str], int], instance: Instance, outcome: Outcome
+    association: Association,
+    contexts: dict[tuple[str, str], int],
+    instance: Instance,
+    outcome: Outcome,
+    buffer: memoryview,
 ) -> None:
     head = instance.head
     for proposal in instance.proposals:
@@ -134,8 +139,8 @@ def _send_one(
         if context_id is None:
             continue
         try:
-            with instance.path.open("rb") as file:
-                data = pieces(file, head) if syntax == head.transfer_syntax else converted(file, syntax)
+            with instance.path.open("rb", buffering=0) as file:
+                data = pieces(file, head, buffer) if syntax == head.transfer_syntax else converted(file, syntax)
                 response = operations.store(association, context_id, head.sop_class_uid, head.sop_instance_uid, data)
         except OSError as error:
             outcome.not_sent(str(error.strerror))

@@ -2,12 +2,13 @@
 
 import json
 import subprocess
+import sys
 import threading
 import time
 from statistics import median
 
 import procfs
-from ground import MIB, RunFailed
+from ground import HERE, MIB, RunFailed
 from servers import dcmtk, serving
 
 LOAD_TIMEOUT = 180.0
@@ -81,6 +82,26 @@ def client(program):
             return {"rate": count / elapsed}
 
     return measure
+
+
+def scu(ground, server, count):
+    """Files per second from one association, by what sends them: scpd's SCU, pynetdicom's (fewer), dimseload."""
+    folder = ground.ct_files(count)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    few = ground.ct_files(max(count // 10, 1))
+    figures = {}
+    for which, files, many in (("scpd", folder, count), ("pynetdicom", few, max(count // 10, 1))):
+        with serving(ground, server) as running:
+            ground.warm_memory(size + AIR)
+            done = _run([sys.executable, str(HERE / "scu.py"), which, str(running.port), str(files)], CLIENT_TIMEOUT)
+            if done.returncode:
+                raise RunFailed(f"scu.py {which}: exit {done.returncode}: {_last_line(done.stderr)}")
+            _expect_stored(running, many)
+            figures[which] = json.loads(done.stdout)["per_s"]
+    with serving(ground, server) as running:
+        ground.warm_memory(size + AIR)
+        figures["dimseload"] = _load(running, "store", data="ct", count=count)["per_s"]
+    return figures
 
 
 def start(ground, server, _count):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from rows import Bar, Row
-from servers import SCPD, SERVERS, dcmtk_version
+from servers import SERVERS, dcmtk_version
 
 
 @dataclass
@@ -29,10 +29,10 @@ class Outcome:
 
     def value(self, bar):
         """What stands against the bar's bound; None where a side of it was not measured."""
-        own = self.median(SCPD, bar.metric)
+        own = self.median(bar.of, bar.metric)
         if bar.against is None or own is None:
             return own
-        other = self.median(bar.against, bar.metric)
+        other = self.median(bar.against, bar.other or bar.metric)
         return own / other if other else None
 
     def missed(self):
@@ -96,13 +96,15 @@ def _cell(values, metric):
 
 def _bars(outcomes, *, smoke):
     body = [_bar(outcome, bar, smoke) for outcome in outcomes for bar in outcome.row.bars]
-    return _table("llrrl", ["row", "scpd", "measured", "bar", "reached"], body)
+    return _table("llrrl", ["row", "what", "measured", "bar", "reached"], body)
 
 
 def _bar(outcome: Outcome, bar: Bar, smoke: bool):
     unit = next(metric.unit for metric in outcome.row.metrics if metric.name == bar.metric)
     value = outcome.value(bar)
-    what, sign = (f"÷ {bar.against.name}", " ×") if bar.against else (unit, "")
+    what, sign = (f"{bar.of.name} ÷ {bar.against.name}", " ×") if bar.against else (f"{bar.of.name}, {unit}", "")
+    if bar.other:
+        what = f"{bar.metric} ÷ {bar.other}, to {bar.against.name}"
     measured = "" if value is None else f"{value:,.2f}{sign}"
     if value is None:
         verdict = "not measured"

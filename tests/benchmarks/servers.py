@@ -215,9 +215,14 @@ def _pynetdicom_missing():
     return "" if importlib.util.find_spec("pynetdicom") else "pynetdicom"
 
 
+def _library(site):
+    return [sys.executable, str(HERE / "library.py"), str(site.port), str(site.folder)]
+
+
 SCPD = Server("scpd", _scpd)
+LIBRARY = Server("scpd's AE", _library)
 LIMIT = Server("dimselimit", _dimselimit)
 STORESCP = Server("storescp", _storescp(), _storescp_missing)
 STORESCP_FAST = Server("storescp --fork +B", _storescp("--fork", "+B"), _storescp_missing)
 PYNETDICOM = Server("pynetdicom", _pynetdicom, _pynetdicom_missing)
-SERVERS = (SCPD, LIMIT, STORESCP_FAST, STORESCP, PYNETDICOM)
+SERVERS = (SCPD, LIBRARY, LIMIT, STORESCP_FAST, STORESCP, PYNETDICOM)
