@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal, Self, overload
 
 from pydicom.uid import UID
 
@@ -18,6 +18,7 @@ from scpd.wire.pdu import LEAST_MAXIMUM_LENGTH
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable
+    from types import TracebackType
 
     from scpd.ae.association import Association
     from scpd.ae.items import Item
@@ -33,7 +34,8 @@ class AE:
 
     Times are in seconds, None waits without end. ``acse_timeout`` is for the answer to an association request or
     release, ``dimse_timeout`` for each response and within a message, ``network_timeout`` for a peer that asks nothing,
-    ``connection_timeout`` for a connection to come about, ``write_timeout`` for a peer that does not read.
+    ``connection_timeout`` for a connection to come about, ``write_timeout`` for a peer that does not read. As a context
+    manager it shuts its servers down at the end.
     """
 
     def __init__(self, ae_title: str = "SCPD") -> None:
@@ -56,6 +58,12 @@ class AE:
         self._servers: list[AssociationServer] = []
         self._calls: set[Association] = set()
         self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.shutdown()
 
     def __repr__(self) -> str:
         return f"<AE {self.ae_title!r}>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from scpd.ae import arguments, evt
 from scpd.ae.arrival import Arrival
 from scpd.ae.association import Association
+from scpd.errors import ScpdError
 from scpd.negotiation.offer import Offer, SupportedContext
 from scpd.server.capacity import CapacityLimits
 from scpd.server.server import Server
@@ -113,7 +115,11 @@ class AssociationServer:
 
     def start(self) -> None:
         """Listen. Raises :class:`OSError` for an address that cannot be had."""
-        self._server.start()
+        try:
+            self._server.start()
+        except ScpdError as error:
+            number = getattr(error.__cause__, "errno", None) or errno.EADDRNOTAVAIL
+            raise OSError(number, str(error)) from None
 
     def wait(self) -> None:
         """Wait until it has been shut down."""
