@@ -24,6 +24,13 @@ def room(count: int = 100) -> memoryview:
     return memoryview(bytearray(count))
 
 
+def test_a_plain_connection_begins_without_a_word(ends):
+    connection, far = ends()
+    connection.begin(soon())
+    assert connection.tls is None
+    assert far.says_nothing_more()
+
+
 def test_what_came_is_received_and_counted(ends):
     connection, far = ends()
     view = room()
