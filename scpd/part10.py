@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
 from scpd.errors import UnreadableDataSet
@@ -59,6 +60,12 @@ class FileMeta:
             )
         )
         return _PREAMBLE + _GROUP_LENGTH.pack(0x0002, 0x0000, b"UL", 4, len(body)) + body
+
+
+@lru_cache(maxsize=1024)
+def file_meta(transfer_syntax: str, source: str) -> FileMeta:
+    """The one for this transfer syntax and source, made once: a sender goes on as it began."""
+    return FileMeta(transfer_syntax, source)
 
 
 class FileHead(NamedTuple):

@@ -23,7 +23,7 @@ from scpd.dimse.command import (
 )
 from scpd.dimse.status import OUT_OF_RESOURCES
 from scpd.errors import StoreError
-from scpd.part10 import FileMeta
+from scpd.part10 import file_meta
 from scpd.storage.file import write_file
 
 if TYPE_CHECKING:
@@ -291,7 +291,7 @@ class Event:
 
     def _header(self) -> bytes:
         command = self._store("write")
-        meta = FileMeta(self.context.transfer_syntax, self.assoc.requestor.ae_title)
+        meta = file_meta(self.context.transfer_syntax, self.assoc.requestor.ae_title)
         return meta.header(command.affected_sop_class_uid, command.affected_sop_instance_uid)
 
     def _store(self, name: str) -> CStoreRQ:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from scpd.ae.association import Association
+    from scpd.negotiation.offer import AcceptedContext
     from scpd.services.service import Operation
 
 EVENTS: dict[type[Request], evt.EventType] = {
@@ -67,6 +68,7 @@ class Handling:
     def __init__(self, assoc: Association, longest: int) -> None:
         self._assoc = assoc
         self._longest = longest
+        self._contexts: dict[int, PresentationContextTuple] = {}
 
     def perform(self, operation: Operation) -> Iterable[Reply]:
         """The replies to a request, each made when it is asked for."""
@@ -94,10 +96,18 @@ class Handling:
             self._assoc,
             EVENTS[type(request)],
             request,
-            PresentationContextTuple(context.context_id, UID(context.abstract_syntax), UID(context.transfer_syntax)),
+            self._tuple(context),
             body,
             self._assoc.guarded(operation.is_cancelled),
         )
+
+    def _tuple(self, context: AcceptedContext) -> PresentationContextTuple:
+        known = self._contexts.get(context.context_id)
+        if known is None:
+            known = self._contexts[context.context_id] = PresentationContextTuple(
+                context.context_id, UID(context.abstract_syntax), UID(context.transfer_syntax)
+            )
+        return known
 
 
 def _check(operation: Operation) -> None:

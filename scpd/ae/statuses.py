@@ -8,6 +8,7 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING
 
+from pydicom.config import IGNORE
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
@@ -104,7 +105,7 @@ def value_of(command: Command, keyword: str) -> object:
     name, kind = KEYWORDS[type(command)][keyword]
     value = getattr(command, name)
     if kind is Kind.UI:
-        return UID(value) if value else None
+        return UID(value, validation_mode=IGNORE) if value else None
     if kind is Kind.AT:
         return [Tag(tag) for tag in value] or None
     if kind is Kind.TEXT:

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _DEFAULT_SYNTAX = UNCOMPRESSED[0]
-# Small enough to stay in the processor's cache between read and send, and for the peer to work meanwhile.
-_PIECE = 128 * 1024
+# Small enough to stay in the processor's cache between read and send; the first one is smaller, since the peer works
+# on it while the next is read.
+_PIECE, _FIRST_PIECE = 256 * 1024, 64 * 1024
 # What pydicom raises for a data set that it cannot read or write.
 CANNOT_CONVERT = (
     InvalidDicomError,
@@ -77,14 +78,17 @@ def pieces(file: RawIOBase, head: FileHead, buffer: memoryview) -> Iterator[Piec
     """
     left = os.fstat(file.fileno()).st_size - head.data_set_offset
     file.seek(head.data_set_offset)
+    size = _FIRST_PIECE
     while True:
-        count = min(left, len(buffer))
-        if _fill(file, buffer[:count]) < count:
+        count = min(left, size)
+        view = buffer[:count]
+        if _fill(file, view) < count:
             raise Interrupted("the file became shorter, or unreadable, while it was sent")
         left -= count
-        yield Piece(buffer[:count], is_last=not left)
+        yield Piece(view, not left)
         if not left:
             return
+        size = len(buffer)
 
 
 def _fill(file: RawIOBase, buffer: memoryview) -> int:

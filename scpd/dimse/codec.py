@@ -40,18 +40,9 @@ _SOME_DATA_SET = 0x0001
 
 def encode(command: Command) -> bytes:
     """A command set with its group length, elements in increasing order (PS3.7 6.3.1)."""
-    parts = []
-    for number, name, kind in _LAYOUTS[type(command)]:
-        value = getattr(command, name)
-        if kind == Kind.US:
-            if value is not None:
-                parts.append(_SHORT.pack(0, number, 2, value))
-        elif kind == Kind.DATA_SET_TYPE:
-            parts.append(_SHORT.pack(0, number, 2, _SOME_DATA_SET if value else NO_DATA_SET))
-        elif value:
-            raw = _ENCODERS[kind](value)
-            parts.append(_HEADER.pack(0, number, len(raw)) + raw)
-    body = b"".join(parts)
+    body = b"".join(
+        [encode_one(number, getattr(command, name)) for number, name, encode_one in _ENCODING[type(command)]]
+    )
     return _GROUP_LENGTH.pack(0, 0, 4, len(body)) + body
 
 
@@ -71,10 +62,11 @@ def decode(data: bytes | memoryview) -> Command:
         if number not in elements:
             raise InvalidCommand(f"a {kind.NAME} command set without {name} (0000,{number:04X})")
     values: dict[str, Any] = {}
-    for number, name, how in _LAYOUTS[kind]:
-        raw = elements.get(number)
-        if raw is not None and number != _COMMAND_FIELD:
-            values[name] = _DECODERS[how](raw, number)
+    layout = _DECODING[kind]
+    for number, raw in elements.items():
+        if number in layout:
+            name, decode_one = layout[number]
+            values[name] = decode_one(raw, number)
     return kind(**values)
 
 
@@ -140,18 +132,36 @@ def _decode_tags(raw: bytes, number: int) -> tuple[int, ...]:
     return tuple(group << 16 | element for group, element in struct.iter_unpack("<HH", raw))
 
 
-def _encode_uid(value: str) -> bytes:
+def _encode_us(number: int, value: int | None) -> bytes:
+    return b"" if value is None else _SHORT.pack(0, number, 2, value)
+
+
+def _encode_data_set_type(number: int, value: bool) -> bytes:
+    return _SHORT.pack(0, number, 2, _SOME_DATA_SET if value else NO_DATA_SET)
+
+
+def _encode_uid(number: int, value: str) -> bytes:
+    if not value:
+        return b""
     raw = value.encode("ascii")
-    return raw + b"\0" if len(raw) & 1 else raw
+    return _element(number, raw + b"\0" if len(raw) & 1 else raw)
 
 
-def _encode_text(value: str) -> bytes:
+def _encode_text(number: int, value: str) -> bytes:
+    if not value:
+        return b""
     raw = value.replace("\\", "/").encode("ascii", "replace")  # a backslash would part the value in two
-    return raw + b" " if len(raw) & 1 else raw
+    return _element(number, raw + b" " if len(raw) & 1 else raw)
 
 
-def _encode_tags(value: tuple[int, ...]) -> bytes:
-    return b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in value)
+def _encode_tags(number: int, value: tuple[int, ...]) -> bytes:
+    if not value:
+        return b""
+    return _element(number, b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in value))
+
+
+def _element(number: int, raw: bytes) -> bytes:
+    return _HEADER.pack(0, number, len(raw)) + raw
 
 
 _DECODERS = {
@@ -161,10 +171,24 @@ _DECODERS = {
     Kind.AT: _decode_tags,
     Kind.DATA_SET_TYPE: _decode_data_set_type,
 }
-_ENCODERS: dict[Kind, Callable[[Any], bytes]] = {Kind.UI: _encode_uid, Kind.TEXT: _encode_text, Kind.AT: _encode_tags}
+_ENCODERS: dict[Kind, Callable[[int, Any], bytes]] = {
+    Kind.US: _encode_us,
+    Kind.UI: _encode_uid,
+    Kind.TEXT: _encode_text,
+    Kind.AT: _encode_tags,
+    Kind.DATA_SET_TYPE: _encode_data_set_type,
+}
 
-# Element number, field, kind of each message, in the order of the wire.
 _LAYOUTS = {kind: _read_layout(kind) for kind in (*COMMANDS.values(), UnrecognizedRQ, UnrecognizedRSP)}
+# Of each message, in the order of the wire: element number, field, how it is written.
+_ENCODING = {
+    kind: tuple((number, name, _ENCODERS[how]) for number, name, how in layout) for kind, layout in _LAYOUTS.items()
+}
+# Of each message, by element number: field, how it is read.
+_DECODING = {
+    kind: {number: (name, _DECODERS[how]) for number, name, how in layout if number != _COMMAND_FIELD}
+    for kind, layout in _LAYOUTS.items()
+}
 # What a message cannot do without.
 _REQUIRED = {
     kind: (

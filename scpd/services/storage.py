@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, cast
 
 from scpd.dimse import status
 from scpd.dimse.command import CStoreRQ, Request, respond
 from scpd.errors import StoreError, UnreadableDataSet
 from scpd.names import is_uid, quote
-from scpd.part10 import FileMeta
+from scpd.part10 import file_meta
 from scpd.services.service import Operation, Reply
 from scpd.storage import head
 from scpd.storage.layout import Layouts
@@ -66,7 +65,7 @@ class Storage:
     def _take(self, operation: Operation, request: CStoreRQ) -> str:
         """Store the instance; returns a warning, or nothing. Raises :class:`StoreError` with the status."""
         check_command(request, operation.context.abstract_syntax)
-        meta = _file_meta(operation.context.transfer_syntax, operation.peer.calling)
+        meta = file_meta(operation.context.transfer_syntax, operation.peer.calling)
         incoming = self._store.begin(meta.header(request.affected_sop_class_uid, request.affected_sop_instance_uid))
         try:
             reader = self._stream(operation, incoming)
@@ -130,11 +129,6 @@ class Storage:
         values[_SOP_INSTANCE_UID] = request.affected_sop_instance_uid
         titles = {"calling": operation.peer.calling, "called": operation.peer.called}
         return self._rules.path.render(values, titles, datetime.now())  # noqa: DTZ005 folders are for people here
-
-
-@lru_cache(maxsize=1024)
-def _file_meta(transfer_syntax: str, source: str) -> FileMeta:
-    return FileMeta(transfer_syntax, source)
 
 
 def _uid(raw: bytes | None) -> str:
