@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from scpd.ae import evt
-from scpd.ae.handling import Handling
+from scpd.ae.handling import ForAll, Handling
 from scpd.ae.items import SOPClassCommonExtendedNegotiation
 from scpd.ae.pdus import tap
 from scpd.names import quote
@@ -40,7 +40,7 @@ class Arrival(Visit):
         longest: int,
         gone: Callable[[Association], None],
     ) -> None:
-        super().__init__(offer, dict.fromkeys(offer.contexts, Handling(assoc, longest)))
+        super().__init__(offer, ForAll(Handling(assoc, longest)))
         self._assoc = assoc
         self._calling = calling
         self._gone = gone
@@ -50,9 +50,8 @@ class Arrival(Visit):
         assoc = self._assoc
         upper.tap = tap(assoc)
         assoc.connected(upper)
-        (assoc.requestor.address, assoc.requestor.port), (assoc.acceptor.address, assoc.acceptor.port) = (
-            upper.connection.addresses()
-        )
+        host, _, port = upper.connection.peer.rpartition(":")
+        assoc.requestor.address, assoc.requestor.port = host.strip("[]"), int(port)
         assoc.tell(evt.EVT_CONN_OPEN, address=(assoc.requestor.address, assoc.requestor.port))
 
     def requested(self, request: AssociateRQ) -> Offer | Rejection:
@@ -65,7 +64,7 @@ class Arrival(Visit):
             return reject.calling_ae_title(
                 f"calling AE title {quote(request.calling_ae_title)} is not among those required", "require_calling_aet"
             )
-        return replace(self.offer, extensions=self._extensions())
+        return replace(self.offer, extensions=self._extensions()) if self._has_extensions() else self.offer
 
     def identify(self, claims: tuple[UserIdentityRQ, ...]) -> UserIdentityAC | Rejection | None:
         """EVT_USER_ID: a verified identity is answered when that was asked for (PS3.7 D.3.3.7.2)."""
@@ -112,6 +111,10 @@ class Arrival(Visit):
         requestor = self._assoc.requestor
         self._assoc.tell(evt.EVT_CONN_CLOSE, address=(requestor.address, requestor.port))
         self._gone(self._assoc)
+
+    def _has_extensions(self) -> bool:
+        asked = self._assoc.handlers.asked
+        return any(asked(event) for event in (evt.EVT_ASYNC_OPS, evt.EVT_SOP_EXTENDED, evt.EVT_SOP_COMMON))
 
     def _extensions(self) -> Extensions:
         asked = self._assoc.handlers.asked

@@ -60,12 +60,11 @@ class Association(Asking):
         self.acceptor = ServiceUser("acceptor")
         self.handlers = handlers
         self.broken: ScpdError | None = None
-        self._log = logger("association")
         self._established = False
         self._releasing = False
         self._contexts: dict[int, AcceptedContext] = {}
-        self._accepted: list[PresentationContext] = []
-        self._rejected: list[PresentationContext] = []
+        self._asked_for: AssociateRQ | None = None
+        self._agreement: Agreement | None = None
         self._upper: UpperLayer | None = None
         self._conversation: Conversation | None = None
         self._over = threading.Event()
@@ -110,12 +109,30 @@ class Association(Asking):
     @property
     def accepted_contexts(self) -> list[PresentationContext]:
         """The accepted presentation contexts by ID; ``as_scu`` and ``as_scp`` are this side's roles."""
-        return list(self._accepted)
+        return [
+            PresentationContext.negotiated(
+                context_id,
+                context.abstract_syntax,
+                (context.transfer_syntax,),
+                result=0,
+                as_scu=context.as_scu,
+                as_scp=context.as_scp,
+            )
+            for context_id, context in sorted(self._contexts.items())
+        ]
 
     @property
     def rejected_contexts(self) -> list[PresentationContext]:
         """The rejected presentation contexts by ID; ``result`` says why (PS3.8 table 9-18)."""
-        return list(self._rejected)
+        if self._asked_for is None or self._agreement is None:
+            return []
+        proposed = {context.context_id: context.transfer_syntaxes for context in self._asked_for.presentation_contexts}
+        return [
+            PresentationContext.negotiated(
+                context.context_id, context.abstract_syntax, proposed[context.context_id], result=context.result
+            )
+            for context in sorted(self._agreement.rejected, key=lambda context: context.context_id)
+        ]
 
     def bind(self, event: evt.EventType, handler: evt.Handler, args: Sequence[Any] | None = None) -> None:
         """Bind a handler for this association."""
@@ -256,24 +273,7 @@ class Association(Asking):
         """It was agreed upon: tell, and let messages through."""
         self._conversation = conversation
         self._contexts = dict(agreement.contexts)
-        self._accepted = [
-            PresentationContext.negotiated(
-                context_id,
-                context.abstract_syntax,
-                (context.transfer_syntax,),
-                result=0,
-                as_scu=context.as_scu,
-                as_scp=context.as_scp,
-            )
-            for context_id, context in sorted(agreement.contexts.items())
-        ]
-        proposed = {context.context_id: context.transfer_syntaxes for context in request.presentation_contexts}
-        self._rejected = [
-            PresentationContext.negotiated(
-                context.context_id, context.abstract_syntax, proposed[context.context_id], result=context.result
-            )
-            for context in sorted(agreement.rejected, key=lambda context: context.context_id)
-        ]
+        self._asked_for, self._agreement = request, agreement
         self.requestor.requested(request)
         self.acceptor.accepted(agreement)
         self._established = True
@@ -321,5 +321,5 @@ class Association(Asking):
         return usable
 
     def unanswered(self, request: Command, error: ScpdError) -> None:
-        self._log.warning("no response", id=self.association_id, request=request.NAME, why=str(error))
+        logger("association").warning("no response", id=self.association_id, request=request.NAME, why=str(error))
         self._fail(error)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scpd.ae import arguments, evt, items
 from scpd.ae.association import Association
-from scpd.ae.handling import EVENTS, Handling
+from scpd.ae.handling import EVENTS, ForAll, Handling
 from scpd.ae.pdus import tap
 from scpd.client import requestor
 from scpd.client.requestor import Caller, Proposal
@@ -104,7 +104,7 @@ def _establish(assoc: Association, connection: Connection, call: Call, caller: C
         agreed.exchange,
         Peer(connection.peer, assoc.acceptor.ae_title, assoc.requestor.ae_title),
         agreed.contexts,
-        dict.fromkeys((one.abstract_syntax for one in agreed.contexts.values()), Handling(assoc, _DATA_SET_LIMIT)),
+        ForAll(Handling(assoc, _DATA_SET_LIMIT)),
         longest_refused=_DATA_SET_LIMIT,
         answered=_heard_by_nobody,
     )

@@ -110,6 +110,17 @@ class Handling:
         return known
 
 
+class ForAll:
+    """One service for every abstract syntax."""
+
+    def __init__(self, service: Handling) -> None:
+        self._service = service
+
+    def get(self, _: str, /) -> Handling:
+        """The service."""
+        return self._service
+
+
 def _check(operation: Operation) -> None:
     """Names that handlers make paths of are UIDs. Raises :class:`StoreError` with the status."""
     request = operation.request

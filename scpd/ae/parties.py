@@ -8,20 +8,23 @@ from pydicom.uid import UID
 
 from scpd.ae.items import SOPClassCommonExtendedNegotiation, UserIdentityNegotiation
 from scpd.ae.presentation import PresentationContext
+from scpd.wire.user_info import UserInformation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from scpd.negotiation.offer import Agreement
+    from scpd.wire import user_info as wire
     from scpd.wire.pdu import AssociateRQ
-    from scpd.wire.user_info import RoleSelection, UserInformation
+    from scpd.wire.user_info import RoleSelection
+
+_NOTHING_SAID = UserInformation()
 
 
 class ServiceUser:
-    """One side: ``mode`` is "requestor" or "acceptor". Everything below is as that side gave it, claims included.
+    """One side: ``mode`` is "requestor" or "acceptor". Everything it tells is as that side gave it, claims included.
 
-    ``address`` and ``port`` are its end of the connection. ``maximum_length`` is the longest P-DATA-TF that it takes in
-    bytes (0 unlimited, None not said). ``user_identity`` is the requestor's claim, or the acceptor's positive response.
+    ``address`` and ``port`` are its end of the connection, for an acceptor where it listens.
     """
 
     def __init__(self, mode: str) -> None:
@@ -29,17 +32,19 @@ class ServiceUser:
         self.ae_title = ""
         self.address = ""
         self.port = 0
-        self.maximum_length: int | None = None
-        self.implementation_class_uid: UID | None = None
-        self.implementation_version_name: str | None = None
-        self.asynchronous_operations: tuple[int, int] = (1, 1)
-        self.role_selection: Mapping[UID, RoleSelection] = {}
-        self.sop_class_extended: Mapping[UID, bytes] = {}
-        self.sop_class_common_extended: Mapping[UID, SOPClassCommonExtendedNegotiation] = {}
-        self.accepted_common_extended: Mapping[UID, SOPClassCommonExtendedNegotiation] = {}
-        self.user_identity: UserIdentityNegotiation | None = None
-        self.requested_contexts: list[PresentationContext] = []
         self.supported_contexts: list[PresentationContext] = []
+        self._said = _NOTHING_SAID
+        self._request: AssociateRQ | None = None
+        self._accepted_common: Mapping[str, wire.SOPClassCommonExtendedNegotiation] = {}
+
+    def requested(self, request: AssociateRQ) -> None:
+        """It sent this A-ASSOCIATE-RQ."""
+        self.ae_title = request.calling_ae_title
+        self._said, self._request = request.user_information, request
+
+    def accepted(self, agreement: Agreement) -> None:
+        """It sent the A-ASSOCIATE-AC of this agreement."""
+        self._said, self._accepted_common = agreement.answer.user_information, agreement.common_extended
 
     @property
     def is_requestor(self) -> bool:
@@ -56,38 +61,71 @@ class ServiceUser:
         """Mode, AE title, address and port in one."""
         return {"mode": self.mode, "ae_title": self.ae_title, "address": self.address, "port": self.port}
 
-    def requested(self, request: AssociateRQ) -> None:
-        """What the requestor said in its A-ASSOCIATE-RQ."""
-        self.ae_title = request.calling_ae_title
-        self._inform(request.user_information)
-        for claim in request.user_information.identities[:1]:
-            self.user_identity = UserIdentityNegotiation(
+    @property
+    def maximum_length(self) -> int | None:
+        """The longest P-DATA-TF that it takes, in bytes: 0 unlimited, None not said (PS3.8 D.1)."""
+        return self._said.maximum_length
+
+    @property
+    def implementation_class_uid(self) -> UID | None:
+        """How its implementation names itself (PS3.7 D.3.3.2)."""
+        return UID(self._said.implementation_class_uid) if self._said.implementation_class_uid else None
+
+    @property
+    def implementation_version_name(self) -> str | None:
+        """And its version."""
+        return self._said.implementation_version_name or None
+
+    @property
+    def asynchronous_operations(self) -> tuple[int, int]:
+        """How many operations it invokes and performs at once (PS3.7 D.3.3.3); 1, 1 where nothing was said."""
+        window = self._said.window
+        return (window.invoked, window.performed) if window else (1, 1)
+
+    @property
+    def role_selection(self) -> dict[UID, RoleSelection]:
+        """The roles it proposed, or granted, by SOP class (PS3.7 D.3.3.4)."""
+        return {UID(role.sop_class_uid): role for role in self._said.roles}
+
+    @property
+    def sop_class_extended(self) -> dict[UID, bytes]:
+        """Service class application information by SOP class (PS3.7 D.3.3.5)."""
+        return {UID(item.sop_class_uid): item.information for item in self._said.extended}
+
+    @property
+    def sop_class_common_extended(self) -> dict[UID, SOPClassCommonExtendedNegotiation]:
+        """Service classes and general classes by SOP class (PS3.7 D.3.3.6)."""
+        return _common(self._said.common_extended)
+
+    @property
+    def accepted_common_extended(self) -> dict[UID, SOPClassCommonExtendedNegotiation]:
+        """Those of the requestor that the acceptor goes by; known to the acceptor alone."""
+        return _common(self._accepted_common.values())
+
+    @property
+    def user_identity(self) -> UserIdentityNegotiation | None:
+        """The requestor's claim, or the acceptor's positive response to it (PS3.7 D.3.3.7)."""
+        response = self._said.identity_response
+        if response:
+            return UserIdentityNegotiation(server_response=response.server_response)
+        for claim in self._said.identities:
+            return UserIdentityNegotiation(
                 claim.identity_type, claim.primary, claim.secondary or None, claim.positive_response_requested
             )
-        self.requested_contexts = [
+        return None
+
+    @property
+    def requested_contexts(self) -> list[PresentationContext]:
+        """The presentation contexts it proposed, with their IDs."""
+        if self._request is None:
+            return []
+        return [
             PresentationContext.negotiated(context.context_id, context.abstract_syntax, context.transfer_syntaxes)
-            for context in request.presentation_contexts
+            for context in self._request.presentation_contexts
         ]
 
-    def accepted(self, agreement: Agreement) -> None:
-        """What the acceptor said in its A-ASSOCIATE-AC."""
-        answer = agreement.answer
-        self._inform(answer.user_information)
-        response = answer.user_information.identity_response
-        if response:
-            self.user_identity = UserIdentityNegotiation(server_response=response.server_response)
-        self.accepted_common_extended = _common(agreement.common_extended.values())
 
-    def _inform(self, said: UserInformation) -> None:
-        self.maximum_length = said.maximum_length
-        self.implementation_class_uid = UID(said.implementation_class_uid) if said.implementation_class_uid else None
-        self.implementation_version_name = said.implementation_version_name or None
-        if said.window:
-            self.asynchronous_operations = (said.window.invoked, said.window.performed)
-        self.role_selection = {UID(role.sop_class_uid): role for role in said.roles}
-        self.sop_class_extended = {UID(item.sop_class_uid): item.information for item in said.extended}
-        self.sop_class_common_extended = _common(said.common_extended)
-
-
-def _common(items: Any) -> dict[UID, SOPClassCommonExtendedNegotiation]:
+def _common(
+    items: Iterable[wire.SOPClassCommonExtendedNegotiation],
+) -> dict[UID, SOPClassCommonExtendedNegotiation]:
     return {UID(item.sop_class_uid): SOPClassCommonExtendedNegotiation.decoded(item) for item in items}

@@ -143,6 +143,7 @@ class AssociationServer:
     def _visit(self, association_id: str) -> Arrival:
         assoc = Association(self.ae, "acceptor", evt.Handlers(self._handlers), association_id)
         assoc.acceptor.ae_title = self.ae_title
+        assoc.acceptor.address, assoc.acceptor.port = self._server.address
         assoc.acceptor.supported_contexts = self.contexts
         self._associations.add(assoc)
         return Arrival(assoc, self._offer, self._calling, _DATA_SET_LIMIT, self._associations.discard)

@@ -8,10 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from scpd.negotiation.offer import Agreement, Offer, Rejection
-    from scpd.services.service import Service
+    from scpd.services.serving import Services
     from scpd.transport.conversation import Conversation
     from scpd.transport.upper_layer import UpperLayer
     from scpd.wire.pdu import AssociateRQ
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 class Visit:
     """Called by the worker, in its thread, in the order of the methods. ``services`` is keyed by abstract syntax."""
 
-    def __init__(self, offer: Offer, services: Mapping[str, Service]) -> None:
+    def __init__(self, offer: Offer, services: Services) -> None:
         self.offer = offer
         self.services = services
 

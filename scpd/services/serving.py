@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from scpd.dimse import status
 from scpd.dimse.command import NEventReportRQ, Request, respond
@@ -18,8 +18,14 @@ if TYPE_CHECKING:
     from scpd.transport.exchange import Message, MessageExchange
 
 
+class Services(Protocol):
+    """The services by abstract syntax: a dictionary, or something that answers like one."""
+
+    def get(self, abstract_syntax: str, /) -> Service | None: ...
+
+
 class Serving:
-    """Serves the requests of one peer. ``services`` is keyed by abstract syntax.
+    """Serves the requests of one peer.
 
     ``answered`` hears of each response that was sent: context ID, response, why it is no success. ``longest_refused``
     is what is read of a data set that a service did not want, in bytes.
@@ -30,7 +36,7 @@ class Serving:
         exchange: MessageExchange,
         peer: Peer,
         contexts: Mapping[int, AcceptedContext],
-        services: Mapping[str, Service],
+        services: Services,
         *,
         longest_refused: int,
         answered: Callable[[int, Response, str], None],
