@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Iterable
+from typing import Any
+
 from pydicom.dataset import Dataset
 
 from scpd.names import parse_ae_title, parse_uid
@@ -69,8 +73,44 @@ def timeout(name: str, value: object) -> float | None:
 
 
 def seconds(value: float | None) -> float:
-    """A time-out as a number."""
-    return _FOR_EVER if value is None else value
+    """A time-out as a number that every clock takes."""
+    return _FOR_EVER if value is None else min(value, _FOR_EVER)
+
+
+def several(name: str, value: object) -> list[Any]:
+    """Any number of things; none for None."""
+    if value is None:
+        return []
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} is a list, not {_type(value)}")
+    return list(value)
+
+
+def client_tls(name: str, value: object) -> tuple[ssl.SSLContext, str | None]:
+    """An SSL context for a client, and the host name that the peer's certificate must have."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2 or not isinstance(value[0], ssl.SSLContext):
+        raise TypeError(f"{name} is (ssl.SSLContext, host name or None), not {_type(value)}")
+    context, hostname = value
+    if hostname is not None and not isinstance(hostname, str):
+        raise TypeError(f"{name}[1] is a host name or None, not {_type(hostname)}")
+    if context.protocol == ssl.PROTOCOL_TLS_SERVER:
+        raise ValueError(f"{name}[0] is a context for servers: make one with ssl.PROTOCOL_TLS_CLIENT")
+    if context.check_hostname and not hostname:
+        raise ValueError(
+            f"{name}[1] is the host name that the peer's certificate must have, since check_hostname is set"
+        )
+    return context, hostname
+
+
+def server_tls(name: str, value: object) -> ssl.SSLContext | None:
+    """An SSL context for a server, or None for no TLS."""
+    if value is None:
+        return None
+    if not isinstance(value, ssl.SSLContext):
+        raise TypeError(f"{name} is an ssl.SSLContext or None, not {_type(value)}")
+    if value.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        raise ValueError(f"{name} is a context for clients: make one with ssl.PROTOCOL_TLS_SERVER")
+    return value
 
 
 def data_set(name: str, value: object) -> Dataset:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from scpd.ae import evt
+from scpd.ae import arguments, evt
 from scpd.ae.handling import ForAll, Handling
 from scpd.ae.items import SOPClassCommonExtendedNegotiation
-from scpd.ae.pdus import tap
 from scpd.names import quote
 from scpd.negotiation import reject
 from scpd.negotiation.offer import Extensions, Offer, Rejection
@@ -16,7 +16,7 @@ from scpd.server.visit import Visit
 from scpd.wire.user_info import UserIdentityAC
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from scpd.ae.association import Association
     from scpd.negotiation.offer import Agreement
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from scpd.wire.user_info import UserIdentityRQ
 
 _USERNAMES = (1, 2)
+_ITEM = 0xFFFF  # the most bytes in the body of a sub-item
+_T = TypeVar("_T")
 
 
 class Arrival(Visit):
@@ -48,11 +50,11 @@ class Arrival(Visit):
     def opened(self, upper: UpperLayer) -> None:
         """EVT_CONN_OPEN."""
         assoc = self._assoc
-        upper.tap = tap(assoc)
-        assoc.connected(upper)
+        assoc.connected(upper, driven=True)
         host, _, port = upper.connection.peer.rpartition(":")
         assoc.requestor.address, assoc.requestor.port = host.strip("[]"), int(port)
         assoc.tell(evt.EVT_CONN_OPEN, address=(assoc.requestor.address, assoc.requestor.port))
+        assoc.must_go_on()
 
     def requested(self, request: AssociateRQ) -> Offer | Rejection:
         """EVT_REQUESTED; who may call at all."""
@@ -102,7 +104,7 @@ class Arrival(Visit):
         self._assoc.establish(request, agreement, conversation)
         self._assoc.must_go_on()
 
-    def ended(self, how: Exception | None) -> None:
+    def ended(self, how: BaseException | None) -> None:
         """EVT_RELEASED or EVT_ABORTED."""
         self._assoc.finish(how)
 
@@ -124,35 +126,50 @@ class Arrival(Visit):
             common_extended=self._common_extended if asked(evt.EVT_SOP_COMMON) else None,
         )
 
-    def _ask(self, event: evt.EventType, otherwise: Any, **attributes: Any) -> Any:
-        """The handler's answer, or ``otherwise`` where it raises: what it does not answer is not supported."""
+    def _ask(self, event: evt.EventType, parse: Callable[[Any], _T], otherwise: _T, **attributes: Any) -> _T:
+        """What ``parse`` makes of the handler's answer, or ``otherwise``: what it does not answer is not supported."""
         handler = self._assoc.handlers.asked(event)
         if handler is None:
             return otherwise
         try:
-            return handler(evt.Event(self._assoc, event, **attributes))
+            return parse(handler(evt.Event(self._assoc, event, **attributes)))
         except Exception as error:  # noqa: BLE001 the program's fault costs what was proposed, not the association
             evt.complain(f"the handler of evt.{event} failed: its proposal is not answered", self._assoc, error)
             return otherwise
 
     def _window(self, invoked: int, performed: int) -> tuple[int, int]:
-        given = self._ask(
-            evt.EVT_ASYNC_OPS, (1, 1), invoked=invoked, performed=performed, nr_invoked=invoked, nr_performed=performed
-        )
-        if isinstance(given, (tuple, list)) and len(given) == 2 and all(isinstance(n, int) and n >= 0 for n in given):
-            return given[0], given[1]
-        return 1, 1
+        numbers = {"invoked": invoked, "performed": performed, "nr_invoked": invoked, "nr_performed": performed}
+        return self._ask(evt.EVT_ASYNC_OPS, _pair, (1, 1), **numbers)
 
     def _extended(self, proposed: Mapping[str, bytes]) -> Mapping[str, bytes]:
-        given = self._ask(evt.EVT_SOP_EXTENDED, {}, app_info=dict(proposed)) or {}
-        return {str(uid): bytes(information) for uid, information in given.items()}
+        return self._ask(evt.EVT_SOP_EXTENDED, _information, {}, app_info=dict(proposed))
 
     def _common_extended(
         self, proposed: Mapping[str, wire.SOPClassCommonExtendedNegotiation]
     ) -> Mapping[str, wire.SOPClassCommonExtendedNegotiation]:
         items = {uid: SOPClassCommonExtendedNegotiation.decoded(item) for uid, item in proposed.items()}
-        given = self._ask(evt.EVT_SOP_COMMON, {}, items=items) or {}
-        return {str(uid): item.encoded() for uid, item in given.items()}
+
+        def accepted(given: Any) -> dict[str, wire.SOPClassCommonExtendedNegotiation]:
+            if not isinstance(given, Mapping) or not all(uid in proposed for uid in given):
+                raise TypeError(f"return the items that are accepted, by SOP class UID, not {given!r:.80}")
+            return {uid: proposed[uid] for uid in given}
+
+        return self._ask(evt.EVT_SOP_COMMON, accepted, {}, items=items)
+
+
+def _pair(given: Any) -> tuple[int, int]:
+    invoked, performed = given
+    return arguments.number("invoked", invoked), arguments.number("performed", performed)
+
+
+def _information(given: Any) -> dict[str, bytes]:
+    """Service class application information as a handler gives it: there has to be room for it in its sub-item."""
+    for uid, information in (given or {}).items():
+        if not isinstance(information, bytes):
+            raise TypeError(f"the information for {uid} is bytes, not {information!r:.80}")
+        if len(information) > _ITEM - 2 - len(uid):
+            raise ValueError(f"the information for {uid} has {len(information)} bytes, more than its sub-item takes")
+    return {str(uid): information for uid, information in (given or {}).items()}
 
 
 def _response(identity_type: int, response: object) -> bytes:
@@ -161,4 +178,6 @@ def _response(identity_type: int, response: object) -> bytes:
         return b""
     if not isinstance(response, bytes):
         raise TypeError(f"the response to a user identity is bytes or None, not a {type(response).__name__}")
+    if len(response) > _ITEM - 2:
+        raise ValueError(f"the response to a user identity has at most {_ITEM - 2} bytes, not {len(response)}")
     return response

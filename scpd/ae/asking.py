@@ -81,9 +81,10 @@ class Asking:
         :class:`RuntimeError` when the association is not established, :class:`ValueError` when no presentation context
         was accepted for it.
         """
+        conversation = self.must_be_established("C-ECHO")
         context = self._context(VERIFICATION[0], role="scu")
         request = CEchoRQ(message_id=arguments.number("msg_id", msg_id), affected_sop_class_uid=VERIFICATION[0])
-        return self._ask(context, request)[0]
+        return self._ask(context, request, conversation=conversation)[0]
 
     def send_c_store(
         self,

@@ -14,6 +14,7 @@ from scpd.ae import arguments, evt
 from scpd.ae.asking import Asking
 from scpd.ae.event import MessageView
 from scpd.ae.parties import ServiceUser
+from scpd.ae.pdus import tap
 from scpd.ae.presentation import PresentationContext
 from scpd.errors import ConnectionLost, Expired, Interrupted, PeerError, Rejected, Released, ScpdError
 from scpd.sop_class import SOP_CLASSES, uid_name
@@ -32,11 +33,10 @@ if TYPE_CHECKING:
     from scpd.transport.upper_layer import UpperLayer
     from scpd.wire.pdu import AssociateRQ
 
-# An acceptor's own A-ABORT, or a thread that reads, has so long to come to its end (seconds).
+# The thread that drives an association has so long to come to its end, before nobody waits for it (seconds).
 _SECONDS_TO_END = 5.0
 _UPS_PUSH = str(SOP_CLASSES["UnifiedProcedureStepPush"])
 _UPS = frozenset(str(uid) for keyword, uid in SOP_CLASSES.items() if keyword.startswith("UnifiedProcedureStep"))
-_BY_THIS_SIDE = "aborted by this side"
 
 
 class Association(Asking):
@@ -51,7 +51,7 @@ class Association(Asking):
         self.ae = ae
         self.mode = mode
         self.association_id = association_id
-        self.error: ScpdError | Exception | None = None
+        self.error: BaseException | None = None
         self.acse_timeout = ae.acse_timeout
         self.dimse_timeout = ae.dimse_timeout
         self.network_timeout = ae.network_timeout
@@ -59,9 +59,10 @@ class Association(Asking):
         self.requestor = ServiceUser("requestor")
         self.acceptor = ServiceUser("acceptor")
         self.handlers = handlers
-        self.broken: ScpdError | None = None
+        self.broken: ScpdError | None = None  # what has ended it, where whoever drives it does not know yet
         self._established = False
-        self._releasing = False
+        self._asked_release = self._released = False
+        self._driver: int | None = None  # the thread that sees it through to its end, where there is one
         self._contexts: dict[int, AcceptedContext] = {}
         self._asked_for: AssociateRQ | None = None
         self._agreement: Agreement | None = None
@@ -98,12 +99,12 @@ class Association(Asking):
     @property
     def is_established(self) -> bool:
         """Whether messages can go over it. Looks, without waiting, whether the peer has ended it meanwhile."""
-        if self._established and self._conversation:
+        if self._established and self._conversation and self._driver is None:
             try:
                 if self._conversation.look():
-                    self._finish_release()
+                    self.fail(Released())
             except (PeerError, Interrupted) as error:
-                self._fail(error)
+                self.fail(error)
         return self._established
 
     @property
@@ -137,6 +138,7 @@ class Association(Asking):
     def bind(self, event: evt.EventType, handler: evt.Handler, args: Sequence[Any] | None = None) -> None:
         """Bind a handler for this association."""
         self.handlers.bind(event, handler, args)
+        self._listen()
 
     def unbind(self, event: evt.EventType, handler: evt.Handler) -> None:
         """Take a handler away again."""
@@ -157,70 +159,75 @@ class Association(Asking):
         conversation, upper = self._conversation, self._upper
         if not self.is_established or conversation is None or upper is None:
             return
-        self._releasing = True
+        self._established = False
+        self._asked_release = True
         try:
             upper.ask_release()
-            if conversation.is_ours_to_read:
+            if self._driver is None:
+                with conversation.reading():
+                    self._finish_release()
+                self._close(None)
+            elif self._is_driver:
                 self._finish_release()
-            elif not self._over.wait(self.acse_timeout):
+                self.broken = self.broken or Interrupted("released by this side")
+            elif not self._over.wait(arguments.seconds(self.acse_timeout)):
+                self.broken = Expired("acse", "the peer did not answer A-RELEASE-RQ")
                 self.abort()
         except (PeerError, Interrupted) as error:
-            self._fail(error)
+            self.fail(error)
 
     def abort(self) -> None:
         """End it at once with A-ABORT."""
-        conversation, upper = self._conversation, self._upper
-        if upper is None or self._over.is_set():
+        if self._over.is_set():
             return
-        if conversation is None or conversation.is_ours_to_read:
+        self._established = False
+        self.broken = self.broken or Interrupted("aborted by this side")
+        upper, conversation = self._upper, self._conversation
+        if upper is None:
+            return  # still to be asked for: that is where it ends
+        if self._driver is None and not (conversation and conversation.is_with_another):
             upper.abort()
-            self._fail(Interrupted(_BY_THIS_SIDE))
+            self._close(self.broken)
+        elif self._is_driver:
+            upper.abort()
         else:
-            upper.connection.interrupt(_BY_THIS_SIDE)
+            upper.connection.interrupt(str(self.broken))
             self._over.wait(_SECONDS_TO_END)
 
-    def _finish_release(self) -> None:
-        upper = self._upper
-        if upper is None:
-            return
-        self._releasing = True
-        try:
-            upper.finish_release(
-                Deadline.after(arguments.seconds(self.acse_timeout), "acse", "the peer did not answer A-RELEASE-RQ")
-            )
-        except ConnectionLost:
-            if not upper.is_over:  # a peer that closes instead of answering has gone all the same
-                raise
-        self._stop(Interrupted("released by this side"))
-
-    def _fail(self, error: ScpdError) -> None:
-        """An operation, or a look at the connection, has shown that the association is over."""
-        if self._upper and not self._upper.is_over and self._reads_itself():
-            if isinstance(error, Released):
-                with suppress(PeerError):
-                    self._finish_release()
-                return
-            self._upper.abort()
-        elif isinstance(error, (Expired, Interrupted)) and self._upper:
-            self._upper.connection.interrupt(str(error))
-        self._stop(error)
-
-    def _reads_itself(self) -> bool:
-        return self._conversation is None or self._conversation.is_ours_to_read
-
-    def _stop(self, error: ScpdError) -> None:
-        """What ends it: where a worker or an attendant serves the association, it is told so, and ends it."""
-        if self._conversation is not None and self._conversation.is_attended:
-            self.broken = self.broken or error
-            self._established = False
-        elif self._upper is not None:
-            self._upper.connection.close()
-            self.finish(None if self._releasing else error)
-            self.tell(evt.EVT_CONN_CLOSE, address=(self._peer.address, self._peer.port))
-
     @property
-    def _peer(self) -> ServiceUser:
-        return self.acceptor if self.is_requestor else self.requestor
+    def _is_driver(self) -> bool:
+        return self._driver == threading.get_ident()
+
+    def _finish_release(self) -> None:
+        if self._upper:
+            what = "the peer did not answer A-RELEASE-RQ"
+            self._upper.finish_release(Deadline.after(arguments.seconds(self.acse_timeout), "acse", what))
+            self._released = True
+
+    def fail(self, error: ScpdError) -> None:
+        """An operation, or a look at the connection, has shown that the association is over."""
+        self._established = False
+        self.broken = self.broken or error
+        upper = self._upper
+        if upper is None or self._over.is_set():
+            return
+        if self._driver is not None and not self._is_driver:
+            upper.connection.interrupt(str(error))
+            self._over.wait(_SECONDS_TO_END)
+            return
+        if isinstance(error, Released):
+            with suppress(PeerError, Interrupted):
+                self._finish_release()
+        upper.abort()
+        if self._driver is None:
+            self._close(self.broken)
+
+    def _close(self, error: ScpdError | None) -> None:
+        """The end of an association that nobody but the program drives."""
+        if self._upper:
+            self._upper.connection.close()
+        if self.finish(error):
+            self.tell(evt.EVT_CONN_CLOSE, address=(self.acceptor.address, self.acceptor.port))
 
     # -- called by whoever drives it
 
@@ -229,10 +236,50 @@ class Association(Asking):
         """Whether it has ended, or never began."""
         return self._over.is_set()
 
+    def connected(self, upper: UpperLayer, *, driven: bool) -> None:
+        """A connection is there; ``driven`` says that this thread will see it through to its end."""
+        self._upper = upper
+        if driven:
+            self._driver = threading.get_ident()
+        self._listen()
+
+    def establish(self, request: AssociateRQ, agreement: Agreement, conversation: Conversation) -> None:
+        """It was agreed upon: tell, and let messages through."""
+        self._asked_for, self._agreement = request, agreement
+        self._conversation = conversation
+        self._contexts = dict(agreement.contexts)
+        self.requestor.requested(request)
+        self.acceptor.accepted(agreement)
+        self._established = self.broken is None
+        self._listen()
+        self.tell(evt.EVT_ACCEPTED)
+        self.tell(evt.EVT_ESTABLISHED)
+
     def reject(self, rejection: Rejection) -> None:
         """This side has rejected it."""
         answer = rejection.answer
         self.finish(Rejected(answer.result, answer.source, answer.reason, rejection.why))
+
+    def finish(self, error: BaseException | None) -> bool:
+        """It is over: released in order, or what ended it. Told once; whether this was the time."""
+        with self._finishing:
+            if self._over.is_set():
+                return False
+            self._established = False
+            if isinstance(error, Interrupted):  # by this side: the first reason is the true one
+                error = self.broken or error
+            # A peer that closes the connection instead of answering a release has gone all the same.
+            gone = self._asked_release and isinstance(error, ConnectionLost)
+            self.is_released = self._released or error is None or gone
+            self.is_rejected = isinstance(error, Rejected)
+            self.is_aborted = not (self.is_released or self.is_rejected)
+            self.error = None if self.is_released else error
+            self._over.set()
+        if self.is_released:
+            self.tell(evt.EVT_RELEASED)
+        else:
+            self.tell(evt.EVT_REJECTED if self.is_rejected else evt.EVT_ABORTED)
+        return True
 
     def must_go_on(self) -> None:
         """Raise what has ended the association while a handler ran, whatever the handler made of it."""
@@ -262,44 +309,16 @@ class Association(Asking):
         try:
             yield
         except (PeerError, Interrupted) as error:
-            self.broken = error
+            self.broken = self.broken or error
             raise
 
-    def connected(self, upper: UpperLayer | None) -> None:
-        """A connection is there."""
-        self._upper = upper
-
-    def establish(self, request: AssociateRQ, agreement: Agreement, conversation: Conversation) -> None:
-        """It was agreed upon: tell, and let messages through."""
-        self._conversation = conversation
-        self._contexts = dict(agreement.contexts)
-        self._asked_for, self._agreement = request, agreement
-        self.requestor.requested(request)
-        self.acceptor.accepted(agreement)
-        self._established = True
-        if self.handlers.of(evt.EVT_DIMSE_RECV) or self.handlers.of(evt.EVT_DIMSE_SENT):
-            conversation.exchange.observer = self._heard
-        self.tell(evt.EVT_ACCEPTED)
-        self.tell(evt.EVT_ESTABLISHED)
-
-    def finish(self, error: Exception | None) -> None:
-        """It is over: released in order, or what ended it. Told once."""
-        with self._finishing:
-            if self._over.is_set():
-                return
-            self._established = False
-            self.error = error
-            self._over.set()
-        if isinstance(error, Rejected):
-            self.is_rejected = True
-            self.tell(evt.EVT_REJECTED)
-        elif error is None or self._releasing:
-            self.is_released = True
-            self.error = None
-            self.tell(evt.EVT_RELEASED)
-        else:
-            self.is_aborted = True
-            self.tell(evt.EVT_ABORTED)
+    def _listen(self) -> None:
+        """Have the handlers of bytes and messages that are bound by now called."""
+        if self._upper and self._upper.tap is None:
+            self._upper.tap = tap(self)
+        hears = self.handlers.of(evt.EVT_DIMSE_RECV) or self.handlers.of(evt.EVT_DIMSE_SENT)
+        if self._conversation and hears:
+            self._conversation.exchange.observer = self._heard
 
     def _heard(self, message: Message, sent: bool) -> None:
         event = evt.EVT_DIMSE_SENT if sent else evt.EVT_DIMSE_RECV
@@ -322,4 +341,4 @@ class Association(Asking):
 
     def unanswered(self, request: Command, error: ScpdError) -> None:
         logger("association").warning("no response", id=self.association_id, request=request.NAME, why=str(error))
-        self._fail(error)
+        self.fail(error)

@@ -60,13 +60,27 @@ def associate(ae: AE, call: Call) -> Association:
     (assoc.acceptor.address, assoc.acceptor.port), (assoc.requestor.address, assoc.requestor.port) = (
         connection.addresses()
     )
-    assoc.tell(evt.EVT_CONN_OPEN, address=call.peer)
-    assoc.tell(evt.EVT_REQUESTED)
     try:
-        _establish(assoc, connection, call, caller)
+        for event in (evt.EVT_CONN_OPEN, evt.EVT_REQUESTED):
+            assoc.tell(event, address=call.peer)
+            assoc.must_go_on()
+        agreed = _agree(assoc, connection, call, caller)
     except (PeerError, Interrupted) as error:
+        connection.close()
         _failed(assoc, error)
         assoc.tell(evt.EVT_CONN_CLOSE, address=call.peer)
+        return assoc
+    except BaseException:
+        connection.close()
+        raise
+    if any(call.handlers.of(event) for event in _AT_ANY_MOMENT):
+        told = threading.Event()
+        name = f"association {assoc.association_id}"
+        threading.Thread(target=_attend, args=(assoc, agreed, told), name=name, daemon=True).start()
+        told.wait()
+    else:
+        assoc.connected(agreed.upper, driven=False)
+        assoc.establish(agreed.request, agreed.agreement, agreed.conversation)
     return assoc
 
 
@@ -78,9 +92,9 @@ def _caller(ae: AE, call: Call) -> Caller:
         answer=arguments.seconds(ae.acse_timeout),
         message=arguments.seconds(ae.dimse_timeout),
         idle=arguments.seconds(ae.network_timeout),
+        write=arguments.seconds(ae.write_timeout),
         maximum_length=call.maximum_length,
         longest_refused=_DATA_SET_LIMIT,
-        attended=any(call.handlers.of(event) for event in _AT_ANY_MOMENT),
         bind=call.bind,
         security=call.security,
         negotiation=items.negotiation(call.ext_neg),
@@ -94,13 +108,13 @@ def _failed(assoc: Association, error: ScpdError) -> None:
     assoc.finish(error)
 
 
-def _establish(assoc: Association, connection: Connection, call: Call, caller: Caller) -> None:
+def _agree(assoc: Association, connection: Connection, call: Call, caller: Caller) -> requestor.Association:
     proposed = {
         2 * index + 1: Proposal(str(context.abstract_syntax), tuple(map(str, context.transfer_syntax)))
         for index, context in enumerate(call.contexts)
     }
     agreed = requestor.request(connection, proposed, caller, tap(assoc))
-    serving = Serving(
+    agreed.serve = Serving(
         agreed.exchange,
         Peer(connection.peer, assoc.acceptor.ae_title, assoc.requestor.ae_title),
         agreed.contexts,
@@ -108,28 +122,29 @@ def _establish(assoc: Association, connection: Connection, call: Call, caller: C
         longest_refused=_DATA_SET_LIMIT,
         answered=_heard_by_nobody,
     )
-    agreed.serve = serving
-    assoc.connected(agreed.upper)
-    assoc.establish(agreed.request, agreed.agreement, agreed.conversation)
-    if caller.attended:
-        threading.Thread(
-            target=_attend, args=(assoc, agreed, caller), name=f"association {assoc.association_id}", daemon=True
-        ).start()
+    return agreed
 
 
-def _attend(assoc: Association, agreed: requestor.Association, caller: Caller) -> None:
+def _attend(assoc: Association, agreed: requestor.Association, told: threading.Event) -> None:
     """Serve the peer until the association is over; what the program asks meanwhile is answered from here too."""
-    ended: Exception | None = None
+    ended: BaseException | None = None
     try:
+        agreed.conversation.attend()
+        assoc.connected(agreed.upper, driven=True)
+        assoc.establish(agreed.request, agreed.agreement, agreed.conversation)
+        told.set()
+        assoc.must_go_on()
         agreed.conversation.run()
-        agreed.upper.finish_release(Deadline.after(caller.answer, "answer", "the peer did not answer A-RELEASE-RQ"))
-    except Exception as error:  # noqa: BLE001 this thread's boundary, as the worker's
+        what = "the peer did not answer A-RELEASE-RQ"
+        agreed.upper.finish_release(Deadline.after(agreed.caller.answer, "answer", what))
+    except BaseException as error:  # noqa: BLE001 this thread's boundary, as the worker's
         agreed.upper.abort()
         ended = error
         if not isinstance(error, ScpdError):
             logger("association").error("association failed", id=assoc.association_id, exc_info=error)
     agreed.upper.connection.close()
     assoc.finish(ended)
+    told.set()
     assoc.tell(evt.EVT_CONN_CLOSE, address=(assoc.acceptor.address, assoc.acceptor.port))
 
 

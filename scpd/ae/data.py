@@ -33,7 +33,7 @@ def encode(dataset: Dataset, transfer_syntax: str) -> bytes:
     stream.is_implicit_VR = syntax.is_implicit_VR
     group_2 = [element.tag for element in dataset.group_dataset(0x0002)]
     if group_2:
-        dataset = Dataset(dataset)
+        dataset = shallow(dataset)
         for tag in group_2:
             del dataset[tag]
     try:
@@ -60,6 +60,17 @@ def decode(data: bytes, transfer_syntax: str) -> Dataset:
         return read_dataset(BytesIO(data), syntax.is_implicit_VR, syntax.is_little_endian)
     except Exception as error:  # as above; what a peer sent is no fault of this program
         raise ValueError(f"the data set cannot be decoded as {syntax.name}: {error}") from error
+
+
+def shallow(dataset: Dataset) -> Dataset:
+    """A data set with the same elements, of which some may be taken away: ``Dataset(dataset)`` would share them all."""
+    copied = Dataset({tag: dataset.get_item(tag) for tag in dataset.keys()})  # noqa: SIM118 iteration would decode
+    implicit, little = dataset.original_encoding
+    copied.set_original_encoding(implicit, little, dataset.original_character_set)
+    for name in ("file_meta", "preamble"):
+        if hasattr(dataset, name):
+            setattr(copied, name, getattr(dataset, name))
+    return copied
 
 
 def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str) -> FileMetaDataset:
@@ -99,10 +110,7 @@ _REPEATING_BULK_DATA = ((0x5000, 0x200C), (0x5000, 0x3000), (0x6000, 0x3000))  #
 
 def without_bulk_data(dataset: Dataset) -> Dataset:
     """A copy without pixel data and its like (PS3.4 annex Z)."""
-    lean = Dataset(dataset)
-    for name in ("file_meta", "preamble"):
-        if hasattr(dataset, name):
-            setattr(lean, name, getattr(dataset, name))
+    lean = shallow(dataset)
     for keyword in _BULK_DATA:
         if keyword in lean:
             delattr(lean, keyword)
@@ -110,7 +118,7 @@ def without_bulk_data(dataset: Dataset) -> Dataset:
         for repeated in range(0, 0x20, 2):
             lean.pop((group + repeated, element), None)
     if "WaveformSequence" in lean:
-        items = [Dataset(item) for item in lean.WaveformSequence]
+        items = [shallow(item) for item in lean.WaveformSequence]
         for item in items:
             item.pop("WaveformData", None)
         lean.WaveformSequence = items

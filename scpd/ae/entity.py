@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self, overload
 from pydicom.uid import UID
 
 from scpd.ae import arguments, calling, evt
-from scpd.ae.presentation import PresentationContext, build_context, requestable, supportable
+from scpd.ae.presentation import build_context, listed, requestable, supportable
 from scpd.ae.server import AssociationServer
 from scpd.client.requestor import Security
 from scpd.names import parse_ae_title
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from scpd.ae.association import Association
     from scpd.ae.items import Item
-    from scpd.ae.presentation import TransferSyntaxes
+    from scpd.ae.presentation import PresentationContext, TransferSyntaxes
 
 _MOST_CONTEXTS = 128
 _LARGEST_PDU = 16 * 1024 * 1024
@@ -215,7 +215,7 @@ class AE:
 
     @requested_contexts.setter
     def requested_contexts(self, contexts: Iterable[PresentationContext]) -> None:
-        given = list(contexts)
+        given = listed(contexts)
         self._requested = requestable(given) if given else []
 
     def add_requested_context(self, abstract_syntax: str, transfer_syntax: TransferSyntaxes | None = None) -> None:
@@ -227,6 +227,7 @@ class AE:
 
     def remove_requested_context(self, abstract_syntax: str, transfer_syntax: TransferSyntaxes | None = None) -> None:
         """Propose an abstract syntax no more, or not in these transfer syntaxes; a context without any goes."""
+        build_context(abstract_syntax, transfer_syntax)  # which says what is wrong with them
         kept = (_without(context, abstract_syntax, transfer_syntax) for context in self._requested)
         self._requested = [context for context in kept if context is not None]
 
@@ -257,17 +258,15 @@ class AE:
         proposed = self._requested if contexts is None else requestable(contexts)
         if not proposed:
             raise ValueError("an association needs presentation contexts: add_requested_context() first, or contexts=")
-        if tls_args is not None and (not isinstance(tls_args, (tuple, list)) or len(tls_args) != 2):
-            raise TypeError(f"tls_args is (ssl.SSLContext, host name or None), not {tls_args!r}")
         call = calling.Call(
             peer=arguments.address("addr, port", (addr, port)),
             called=arguments.ae_title("ae_title", ae_title),
             contexts=proposed,
             maximum_length=self._maximum_pdu_size if max_pdu is None else _pdu_size("max_pdu", max_pdu),
-            ext_neg=tuple(ext_neg or ()),
-            bind=arguments.address("bind_address", bind_address) if bind_address else None,
-            security=Security(*tls_args) if tls_args else None,
-            handlers=evt.Handlers(evt_handlers),
+            ext_neg=tuple(arguments.several("ext_neg", ext_neg)),
+            bind=None if bind_address is None else arguments.address("bind_address", bind_address),
+            security=None if tls_args is None else Security(*arguments.client_tls("tls_args", tls_args)),
+            handlers=evt.Handlers(arguments.several("evt_handlers", evt_handlers)),
         )
         with self._lock:
             self._calls = {assoc for assoc in self._calls if not assoc.is_over}
@@ -304,6 +303,7 @@ class AE:
 
     def remove_supported_context(self, abstract_syntax: str, transfer_syntax: TransferSyntaxes | None = None) -> None:
         """Support an abstract syntax no more, or not in these transfer syntaxes; a context without any goes."""
+        build_context(abstract_syntax, transfer_syntax)
         kept = {uid: _without(one, abstract_syntax, transfer_syntax) for uid, one in self._supported.items()}
         self._supported = {uid: context for uid, context in kept.items() if context is not None}
 
@@ -345,19 +345,20 @@ class AE:
         supported = self._supported if contexts is None else _merged({}, contexts)
         if not supported:
             raise ValueError("a server needs presentation contexts: add_supported_context() first, or contexts=")
+        arguments.boolean("block", block)
         title = self.ae_title if ae_title is None else arguments.ae_title("ae_title", ae_title)
         server = AssociationServer(
             self,
             arguments.address("address", address),
             title,
             [supported[uid] for uid in sorted(supported)],
-            evt.Handlers(evt_handlers),
-            ssl_context,
+            evt.Handlers(arguments.several("evt_handlers", evt_handlers)),
+            arguments.server_tls("ssl_context", ssl_context),
         )
         server.start()
         with self._lock:
             self._servers.append(server)
-        if not arguments.boolean("block", block):
+        if not block:
             return server
         try:
             server.wait()
@@ -383,9 +384,7 @@ class AE:
 def _merged(
     supported: dict[UID, PresentationContext], contexts: Iterable[PresentationContext]
 ) -> dict[UID, PresentationContext]:
-    for place, context in enumerate(contexts):
-        if not isinstance(context, PresentationContext):
-            raise TypeError(f"contexts[{place}] is a {type(context).__name__}, not a PresentationContext")
+    for place, context in enumerate(listed(contexts)):
         if context.abstract_syntax is None:
             raise ValueError(f"contexts[{place}] has no abstract syntax")
         supported = supportable(

@@ -30,7 +30,14 @@ from scpd.dimse.command import (
     Request,
     respond,
 )
-from scpd.dimse.status import CANCEL, INVALID_SOP_INSTANCE, UNRECOGNIZED_OPERATION, Category, category
+from scpd.dimse.status import (
+    CANCEL,
+    INVALID_SOP_INSTANCE,
+    NO_SUCH_SOP_CLASS,
+    UNRECOGNIZED_OPERATION,
+    Category,
+    category,
+)
 from scpd.errors import StoreError
 from scpd.names import is_uid, quote
 from scpd.services.service import Reply
@@ -127,9 +134,10 @@ def _check(operation: Operation) -> None:
     if isinstance(request, CStoreRQ):
         check_command(request, operation.context.abstract_syntax)
         return
-    uid = getattr(request, "affected_sop_instance_uid", "") or getattr(request, "requested_sop_instance_uid", "")
-    if uid and not is_uid(uid):
-        raise StoreError(INVALID_SOP_INSTANCE, f"SOP Instance UID {quote(uid)} is not a UID")
+    for kind, code in (("class", NO_SUCH_SOP_CLASS), ("instance", INVALID_SOP_INSTANCE)):
+        uid = getattr(request, f"affected_sop_{kind}_uid", "") or getattr(request, f"requested_sop_{kind}_uid", "")
+        if uid and not is_uid(uid):
+            raise StoreError(code, f"SOP {kind.capitalize()} UID {quote(uid)} is not a UID")
 
 
 def _once(running: Running) -> Iterable[Reply]:

@@ -8,6 +8,7 @@ from pydicom.uid import UID
 
 from scpd.ae.items import SOPClassCommonExtendedNegotiation, UserIdentityNegotiation
 from scpd.ae.presentation import PresentationContext
+from scpd.negotiation.roles import first_of_each
 from scpd.wire.user_info import UserInformation
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class ServiceUser:
     @property
     def role_selection(self) -> dict[UID, RoleSelection]:
         """The roles it proposed, or granted, by SOP class (PS3.7 D.3.3.4)."""
-        return {UID(role.sop_class_uid): role for role in self._said.roles}
+        return {UID(uid): role for uid, role in first_of_each(self._said.roles).items()}
 
     @property
     def sop_class_extended(self) -> dict[UID, bytes]:

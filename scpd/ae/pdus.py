@@ -33,6 +33,7 @@ class Tap:
     def received(self, data: bytes) -> None:
         """EVT_DATA_RECV, and EVT_PDU_RECV for each PDU that is whole by now."""
         self._tell(data, self._received, evt.EVT_DATA_RECV, evt.EVT_PDU_RECV)
+        self._assoc.must_go_on()
 
     def sent(self, data: bytes) -> None:
         """EVT_DATA_SENT and EVT_PDU_SENT."""

@@ -295,7 +295,7 @@ def requestable(contexts: Iterable[PresentationContext]) -> list[PresentationCon
     The same abstract syntax may stand there several times. :class:`TypeError` for what is no context, with its place;
     :class:`ValueError` for one that lacks a syntax, and for none or more than 128 of them (PS3.8 9.3.2.2).
     """
-    given = _contexts(contexts)
+    given = listed(contexts)
     if not 1 <= len(given) <= _MOST_REQUESTED:
         raise ValueError(
             f"an association is requested with 1 to {_MOST_REQUESTED} presentation contexts, since their IDs are the "
@@ -333,7 +333,8 @@ def _merged(before: PresentationContext, added: PresentationContext) -> Presenta
     return merged
 
 
-def _contexts(contexts: Iterable[PresentationContext]) -> list[PresentationContext]:
+def listed(contexts: Iterable[PresentationContext]) -> list[PresentationContext]:
+    """``contexts`` as a list; :class:`TypeError` for what is no list, or holds anything else."""
     try:
         given = list(contexts)
     except TypeError:

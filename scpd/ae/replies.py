@@ -110,7 +110,7 @@ def _named(request: Request, dataset: object, more: dict[str, object], transfer_
     """The data set of a DIMSE-N response; the UID of what an N-CREATE made may stand in it, and goes to the command."""
     if isinstance(request, NCreateRQ) and isinstance(dataset, Dataset) and "AffectedSOPInstanceUID" in dataset:
         more.setdefault("affected_sop_instance_uid", str(dataset.AffectedSOPInstanceUID))
-        dataset = Dataset(dataset)
+        dataset = data.shallow(dataset)
         del dataset.AffectedSOPInstanceUID
     return _encode(dataset, transfer_syntax)
 

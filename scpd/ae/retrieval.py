@@ -7,6 +7,7 @@ services differ in the association that the instances go over, and in nothing el
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pydicom import dcmread
@@ -22,8 +23,10 @@ from scpd.ae.statuses import (
     BadStatus,
     parse,
 )
+from scpd.client.instance import look
 from scpd.dimse.command import RESPONSES, CMoveRQ
 from scpd.dimse.status import Category, category
+from scpd.errors import UnreadableDataSet
 from scpd.services import suboperations
 from scpd.services.service import Reply
 from scpd.sop_class import SOP_CLASSES
@@ -202,10 +205,20 @@ class _Retrieval:
                 originator["originator_aet"] = running.assoc.requestor.ae_title or None
                 originator["originator_id"] = running.request.message_id
             status = self._way.send_c_store(instance, msg_id=self._message_id, **originator)
-            self._tally.count(status.get("Status"), uid)
+            self._tally.count(status.get("Status"), uid or _uid_of(instance))
         except Exception as error:  # noqa: BLE001 as above
             logger("handlers").warning("a sub-operation failed", id=running.assoc.association_id, why=str(error))
-            self._tally.count(None, uid)
+            self._tally.count(None, uid or _uid_of(instance))
+
+
+def _uid_of(instance: object) -> str:
+    """What a file that was not stored holds, as far as it can be read."""
+    if not isinstance(instance, (str, os.PathLike)):
+        return ""
+    try:
+        return look(Path(instance)).head.sop_instance_uid
+    except (OSError, UnreadableDataSet):
+        return ""
 
 
 def _read(instance: object) -> Dataset:

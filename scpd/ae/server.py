@@ -57,6 +57,7 @@ class AssociationServer:
         self._handlers = handlers
         self._associations: set[Association] = set()
         self._stopped = threading.Event()
+        self._stopping = threading.Lock()
         self._offer = Offer(
             ae_title=ae_title,
             contexts={str(context.abstract_syntax): _supported(context) for context in contexts},
@@ -131,12 +132,13 @@ class AssociationServer:
 
     def shutdown(self, grace: float = _GRACE) -> None:
         """Stop: no new associations; those there are may end within ``grace`` seconds, then are aborted."""
-        if not self._stopped.is_set():
-            self._server.stop_accepting()
-            self._server.drain(time.monotonic() + grace)
-            self._server.abort("this side is shutting down")
-            self._stopped.set()
-            self.ae.stopped(self)
+        with self._stopping:
+            if not self._stopped.is_set():
+                self._server.stop_accepting()
+                self._server.drain(time.monotonic() + grace)
+                self._server.abort("this side is shutting down")
+                self._stopped.set()
+                self.ae.stopped(self)
 
     server_close = shutdown
 

@@ -5,7 +5,6 @@ Knows no association and no handler.
 
 from __future__ import annotations
 
-from copy import copy
 from typing import TYPE_CHECKING
 
 from pydicom.config import IGNORE
@@ -97,7 +96,6 @@ _OPTIONAL: Mapping[type[Command], tuple[tuple[str, str], ...]] = {
     for kind, keywords in KEYWORDS.items()
 }
 _ABSENT = (None, "", ())
-_PLAIN: dict[int, Dataset] = {}  # at most one for each of the statuses that peers use
 
 
 def value_of(command: Command, keyword: str) -> object:
@@ -118,19 +116,12 @@ def to_dataset(response: Response) -> Dataset:
 
     The instance is named in the response to an N-CREATE alone, where the peer may have made it.
     """
-    status = _plain(response.status)
+    status = Dataset()
+    status.Status = response.status
     for name, keyword in _OPTIONAL[type(response)]:
         if getattr(response, name) not in _ABSENT:
             setattr(status, keyword, value_of(response, keyword))
     return status
-
-
-def _plain(code: int) -> Dataset:
-    """A data set with a Status alone; a copy, since making one anew costs as much as the rest of a response."""
-    if code not in _PLAIN:
-        _PLAIN[code] = Dataset()
-        _PLAIN[code].Status = code
-    return copy(_PLAIN[code])
 
 
 def parse(returned: object, response: type[Command]) -> tuple[int, dict[str, object]]:

@@ -20,7 +20,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def caller(args: argparse.Namespace) -> Caller:
     """Who calls, by the arguments."""
-    return Caller(args.calling, args.called, connect=args.timeout, answer=args.timeout, message=args.timeout)
+    patience = args.timeout
+    return Caller(args.calling, args.called, connect=patience, answer=patience, message=patience, write=patience)
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -63,8 +63,8 @@ class Caller:
     """Who asks, whom it asks for, and how patient it is: times in seconds, lengths in bytes.
 
     ``connect`` is for the connection (TLS included), ``answer`` for the association and its release, ``message`` for
-    each response and within it, ``idle`` for something to happen while a thread attends to the association, which
-    ``attended`` promises.
+    each response and within it, ``idle`` for something to happen while a thread attends to the association, ``write``
+    for a peer that does not read.
     """
 
     calling: str = "SCPD"
@@ -73,9 +73,9 @@ class Caller:
     answer: float = 30.0
     message: float = 60.0
     idle: float = 600.0
+    write: float = 60.0
     maximum_length: int = 256 * 1024
     longest_refused: int = 256 * 1024 * 1024
-    attended: bool = False
     bind: tuple[str, int] | None = None
     security: Security | None = None
     negotiation: Negotiation = Negotiation()
@@ -114,7 +114,6 @@ class Association:
             self.exchange,
             self._serve,
             longest_refused=caller.longest_refused,
-            attended=caller.attended,
         )
 
     @property
@@ -180,8 +179,9 @@ def connect(peer: tuple[str, int], caller: Caller) -> Connection:
     try:
         sock = socket.create_connection(peer, caller.connect, source_address=caller.bind)
         set_options(sock)
-    except OSError as error:
-        raise ConnectionLost(f"cannot connect to {address_text(peer)}: {error.strerror or error}") from error
+    except (OSError, UnicodeError) as error:  # the latter for what can be no host name
+        why = getattr(error, "strerror", None) or error
+        raise ConnectionLost(f"cannot connect to {address_text(peer)}: {why}") from error
     where = address_text(sock.getpeername())
     security = caller.security
     if security is None:
@@ -211,7 +211,7 @@ def request(
         is_requestor=True,
         limits=Limits(associate=1024 * 1024, data=caller.maximum_length),
         artim=caller.answer,
-        write=caller.message,
+        write=caller.write,
         tap=tap,
     )
     try:

@@ -14,6 +14,7 @@ from scpd.negotiation.offer import (
     Rejection,
     announced_length,
 )
+from scpd.negotiation.roles import first_of_each
 from scpd.wire.contexts import ContextResult, PresentationContextAC
 from scpd.wire.pdu import APPLICATION_CONTEXT_NAME, LEAST_MAXIMUM_LENGTH, AssociateAC
 from scpd.wire.user_info import UserInformation
@@ -48,9 +49,7 @@ def refuse(request: AssociateRQ, offer: Offer) -> Rejection | None:
 
 def accept(request: AssociateRQ, offer: Offer, identity: UserIdentityAC | None = None) -> Agreement:
     """The agreement with a request that is not refused; ``identity`` is the positive response to a user identity."""
-    proposals: dict[str, RoleSelection] = {}
-    for proposal in request.user_information.roles:
-        proposals.setdefault(proposal.sop_class_uid, proposal)
+    proposals = first_of_each(request.user_information.roles)
     accepted: dict[int, AcceptedContext] = {}
     rejected: list[RejectedContext] = []
     answers: list[PresentationContextAC] = []

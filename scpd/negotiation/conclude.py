@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from scpd.errors import ProtocolError
 from scpd.negotiation.offer import AcceptedContext, Agreement, RejectedContext, announced_length
+from scpd.negotiation.roles import first_of_each
 from scpd.wire.contexts import ContextResult
 from scpd.wire.pdu import LEAST_MAXIMUM_LENGTH
 
@@ -33,8 +34,8 @@ def conclude(request: AssociateRQ, answer: AssociateAC) -> Agreement:
     if 0 < peer_length < LEAST_MAXIMUM_LENGTH:
         raise ProtocolError(f"the peer's maximum length of {peer_length} bytes leaves no room for a fragment")
     answers = {context.context_id: context for context in answer.presentation_contexts}
-    proposals = {role.sop_class_uid: role for role in request.user_information.roles}
-    granted = {role.sop_class_uid: role for role in answer.user_information.roles}
+    proposals = first_of_each(request.user_information.roles)
+    granted = first_of_each(answer.user_information.roles)
     accepted: dict[int, AcceptedContext] = {}
     rejected: list[RejectedContext] = []
     for proposed in request.presentation_contexts:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from scpd.wire.user_info import RoleSelection
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from scpd.negotiation.offer import SupportedContext
 
 
@@ -21,6 +23,14 @@ class Roles(NamedTuple):
     def none(self) -> bool:
         """Whether nobody would have a role: the context is of no use to either side."""
         return not (self.as_scu or self.as_scp)
+
+
+def first_of_each(items: Iterable[RoleSelection]) -> dict[str, RoleSelection]:
+    """By SOP class; the standard has one for each, and where a peer sends more, both sides go by the first."""
+    first: dict[str, RoleSelection] = {}
+    for item in items:
+        first.setdefault(item.sop_class_uid, item)
+    return first
 
 
 DEFAULT = Roles(as_scu=False, as_scp=True)

@@ -44,6 +44,7 @@ class Server:
         self._accepting: threading.Thread | None = None
         self._workers: dict[Connection, str] = {}
         self._changed = threading.Condition()
+        self._stopping = threading.Lock()
         self._complained = float("-inf")
 
     @property
@@ -64,10 +65,11 @@ class Server:
 
     def stop_accepting(self) -> None:
         """Take no more connections; associations go on."""
-        if self._listener and self._accepting:
-            self._listener.stop()
-            self._accepting.join()
-            self._listener.close()
+        with self._stopping:
+            if self._listener and self._accepting:
+                self._listener.stop()
+                self._accepting.join()
+                self._listener.close()
 
     def drain(self, deadline: float) -> bool:
         """Wait until all associations have ended or ``deadline`` (monotonic) has come; whether all have."""

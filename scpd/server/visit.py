@@ -39,7 +39,7 @@ class Visit:
     def established(self, request: AssociateRQ, agreement: Agreement, conversation: Conversation) -> None:
         """The association was accepted, and the peer told so."""
 
-    def ended(self, how: Exception | None) -> None:
+    def ended(self, how: BaseException | None) -> None:
         """The association is over: released in order, or what ended it."""
 
     def closed(self) -> None:

@@ -71,7 +71,7 @@ class Worker:
 
     def run(self) -> None:
         """Serve until the association has ended; never raises."""
-        error: Exception | None = None
+        error: BaseException | None = None
         try:
             how, clean = self._serve()
         except ConnectionLost as lost:
@@ -80,7 +80,7 @@ class Worker:
             how, clean, error = str(aborted), False, aborted
         except (PeerError, Interrupted) as ended:
             how, clean, error = self._abort(ended), False, ended
-        except Exception as failure:  # noqa: BLE001 the worker's boundary: one association's fault stays its own
+        except BaseException as failure:  # noqa: BLE001 the worker's boundary: one association's fault stays its own
             self._abort(failure)
             self._record.failed(failure)
             how, clean, error = "failed", False, failure
@@ -90,7 +90,7 @@ class Worker:
         self._upper.end()
         self._visit.closed()
 
-    def _abort(self, why: Exception) -> str:
+    def _abort(self, why: BaseException) -> str:
         if self._upper.is_over:
             return str(why)
         self._upper.abort()
@@ -147,5 +147,6 @@ class Worker:
             answered=self._record.answered,
         )
         conversation = Conversation(exchange, serving, longest_refused=terms.data_set_limit)
+        conversation.attend()
         self._visit.established(request, agreement, conversation)
         conversation.run()

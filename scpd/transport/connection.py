@@ -35,6 +35,7 @@ _WAKE_UPS = 25
 _SPIN = 100e-6
 _BRISK: set[Connection] = set()
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
+_LONGEST_POLL = 2**31 - 1  # milliseconds
 _MOST_PARTS = 1000  # IOV_MAX is 1024 on Linux
 # The system's own probes find a peer that is gone without a word (seconds, seconds, count; milliseconds).
 _KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 120_000))
@@ -154,7 +155,7 @@ class Connection:
     def _await_writable(self, timeout: float) -> None:
         writable = select.poll()
         writable.register(self._socket, select.POLLOUT)
-        if not writable.poll(timeout * 1000):
+        if not writable.poll(min(timeout * 1000, _LONGEST_POLL)):
             raise Expired("write", "the peer does not read what it is sent")
 
     def interrupt(self, why: str) -> None:

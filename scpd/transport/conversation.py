@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from scpd.dimse.command import RESPONSES, CCancelRQ, Request, Response
@@ -17,14 +18,12 @@ from scpd.dimse.status import Category, category
 from scpd.errors import Expired, PeerError, Released, ScpdError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from scpd.transport.exchange import Message, MessageExchange, Piece
 
 # A peer may ask something while it owes an answer; requests inside requests have to end somewhere.
 _DEEPEST = 4
-# The reader of an attended association that has not begun: no thread has this number.
-_NOT_YET = -1
 
 
 class Answer(NamedTuple):
@@ -91,7 +90,7 @@ class Conversation:
     """The messages of one association, in both directions.
 
     ``serve`` answers a request of the peer. ``longest_answer`` bounds the data set of a response, ``longest_refused``
-    what is read of one that nobody wants, both in bytes. ``attended`` promises that a thread will :meth:`run`.
+    what is read of one that nobody wants, both in bytes.
     """
 
     def __init__(
@@ -101,13 +100,12 @@ class Conversation:
         *,
         longest_refused: int,
         longest_answer: int = 256 * 1024 * 1024,
-        attended: bool = True,
     ) -> None:
         self.exchange = exchange
         self._serve = serve
         self._longest_refused = longest_refused
         self._longest_answer = longest_answer
-        self._reader: int | None = _NOT_YET if attended else None
+        self._reader: int | None = None
         self._depth = 0
         self._turn = threading.Lock()
         self._asking: int | None = None
@@ -116,14 +114,25 @@ class Conversation:
         self._over: ScpdError | None = None
 
     @property
-    def is_attended(self) -> bool:
-        """Whether a thread reads all the time."""
-        return self._reader is not None
+    def is_with_another(self) -> bool:
+        """Whether another thread than this one asks for something now."""
+        return self._asking not in (None, threading.get_ident())
 
-    @property
-    def is_ours_to_read(self) -> bool:
-        """Whether whoever calls this has to read for itself what it waits for."""
-        return self._reader in (None, threading.get_ident())
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Have the stream for oneself, where no thread reads for ever: after whoever asks has its answer."""
+        held = self._asking == threading.get_ident()
+        if not held:
+            self._turn.acquire()
+        try:
+            yield
+        finally:
+            if not held:
+                self._turn.release()
+
+    def attend(self) -> None:
+        """Say that this thread is the one that reads: it will :meth:`run`."""
+        self._reader = threading.get_ident()
 
     def look(self) -> bool:
         """Take in and serve what has arrived, where nobody else does; whether release was asked for.
@@ -142,8 +151,7 @@ class Conversation:
             self._turn.release()
 
     def run(self) -> None:
-        """Serve the peer until the association is being released, in the thread that calls this."""
-        self._reader = threading.get_ident()
+        """Serve the peer until the association is being released, in the thread that has called :meth:`attend`."""
         try:
             while message := self.exchange.receive():
                 self._take(message)
@@ -182,9 +190,10 @@ class Conversation:
 
     def await_answer(self, invocation: Invocation) -> Answer:
         """The next response to ``invocation``, read here or brought by the thread that reads."""
-        if self.is_ours_to_read:
+        if self._reader in (None, threading.get_ident()):
+            awaited = f"the peer did not answer {invocation.request.NAME}"
             while not invocation.inbox:
-                message = self.exchange.receive(idle=invocation.within)
+                message = self.exchange.receive(invocation.within, awaited)
                 if message is None:
                     self._end(Released())
                     raise Released
@@ -193,7 +202,7 @@ class Conversation:
         try:
             arrived = invocation.arrived.get(timeout=invocation.within)
         except queue.Empty:
-            raise Expired("message", f"the peer did not answer {invocation.request.NAME} in time") from None
+            raise Expired("message", f"the peer did not answer {invocation.request.NAME}") from None
         if isinstance(arrived, ScpdError):
             raise arrived
         return arrived

@@ -78,12 +78,13 @@ class MessageExchange:
         """Whether :meth:`receive` would not have to wait."""
         return self._waiting is not None
 
-    def receive(self, idle: float | None = None) -> Message | None:
+    def receive(self, idle: float | None = None, awaited: str = "") -> Message | None:
         """The next request or response, or None when the association is being released.
 
-        ``idle`` is how long to wait for it to begin, in seconds, where that is not the pace's. The data set of the
-        message before must have been read, or given up with :meth:`skip_data`. A C-CANCEL is taken note of, for
-        :meth:`is_cancelled`.
+        ``idle`` is how long to wait for it to begin, in seconds, where that is not the pace's, and ``awaited`` what to
+        say when it does not. The data set of the message before must have been read, or given up with
+        :meth:`skip_data`. A C-CANCEL is taken note of, for :meth:`is_cancelled`. Raises :class:`Interrupted` when
+        this side has ended the association.
         """
         waiting, self._waiting = self._waiting, None
         if waiting:
@@ -96,9 +97,12 @@ class MessageExchange:
         while message is None:
             item = self.upper.take()
             if item is None:
+                self.upper.must_go_on()
                 begun = begun or self.upper.framer.inside_pdu
                 if begun:
                     self._fill()
+                elif awaited:
+                    self.upper.fill(Deadline.after(idle, "message", awaited))
                 else:
                     self.upper.fill(Deadline.after(idle, "idle", "no message came in time"))
             elif type(item) is Fragment:
@@ -146,8 +150,6 @@ class MessageExchange:
         parts: list[bytes | memoryview] = [
             fragment.command(context_id, codec.encode(command), self._peer_maximum_length)
         ]
-        if self.observer:
-            self.observer(Message(context_id, command), True)
         with self._sending:
             for piece in data:
                 for pair in fragment.data_set(context_id, piece.view, self._peer_maximum_length, is_last=piece.is_last):
@@ -156,6 +158,8 @@ class MessageExchange:
                 parts = []
             if parts:
                 self.upper.send(*parts)
+        if self.observer:
+            self.observer(Message(context_id, command), True)
 
     def is_cancelled(self, message_id: int) -> bool:
         """Whether the peer has sent a C-CANCEL for this message; looks at what has arrived, without waiting.

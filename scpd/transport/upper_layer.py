@@ -99,10 +99,12 @@ class UpperLayer:
 
     def accept(self, answer: AssociateAC) -> None:
         """Send A-ASSOCIATE-AC: the association is established."""
+        self.must_go_on()
         self._step(Event.ACCEPT, answer)
 
     def reject(self, answer: AssociateRJ) -> None:
         """Send A-ASSOCIATE-RJ."""
+        self.must_go_on()
         self._step(Event.REJECT, answer)
         self.connection.finish_sending()
 
@@ -118,9 +120,16 @@ class UpperLayer:
 
     # -- both sides
 
+    def must_go_on(self) -> None:
+        """Raise :class:`Interrupted` when this side has ended the association meanwhile."""
+        if self.is_over:
+            raise Interrupted("ended by this side")
+
     def ask_release(self) -> None:
-        """Send A-RELEASE-RQ; whoever reads sees it through with :meth:`finish_release`."""
-        self._step(Event.RELEASE_REQUEST)
+        """Send A-RELEASE-RQ, unless a release is under way; whoever reads sees it through (:meth:`finish_release`)."""
+        with self._stepping:
+            if self.machine.allows(Event.RELEASE_REQUEST):
+                self._step(Event.RELEASE_REQUEST)
 
     def finish_release(self, deadline: Deadline) -> None:
         """See a release through that either side, or both, asked for (PS3.8 9.2.1, release collision)."""
@@ -182,6 +191,7 @@ class UpperLayer:
     def send(self, *parts: bytes | memoryview) -> None:
         """Send P-DATA-TF that is encoded already, in one go. Not in a state that forbids it."""
         if not self.machine.allows(Event.DATA_REQUEST):  # DT-1 and AR-7 do nothing but send
+            self.must_go_on()
             raise RuntimeError(f"P-DATA cannot be sent in {self.machine.state.name}")
         self._transmit(parts)
 
@@ -267,11 +277,11 @@ class UpperLayer:
             self._transmit((effect.send.encode(),))
 
     def _transmit(self, parts: Sequence[bytes | memoryview]) -> None:
-        if self.tap:
-            self.tap.sent(b"".join(parts))
         try:
             with self._sending:
                 self.connection.send(parts, self._write)
         except ConnectionLost:
             self._closed()
             raise
+        if self.tap:
+            self.tap.sent(b"".join(parts))
