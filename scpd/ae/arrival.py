@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from scpd.wire.user_info import UserIdentityRQ
 
 _USERNAMES = (1, 2)
-_ITEM = 0xFFFF  # the most bytes in the body of a sub-item
+# All sub-items of the user information together have 65,535 bytes: so many for what handlers answer.
+_LONGEST_RESPONSE, _LONGEST_INFORMATION = 48 * 1024, 12 * 1024
 _T = TypeVar("_T")
 
 
@@ -167,8 +168,8 @@ def _information(given: Any) -> dict[str, bytes]:
     for uid, information in (given or {}).items():
         if not isinstance(information, bytes):
             raise TypeError(f"the information for {uid} is bytes, not {information!r:.80}")
-        if len(information) > _ITEM - 2 - len(uid):
-            raise ValueError(f"the information for {uid} has {len(information)} bytes, more than its sub-item takes")
+    if sum(len(uid) + len(information) for uid, information in (given or {}).items()) > _LONGEST_INFORMATION:
+        raise ValueError(f"the information for all SOP classes has at most {_LONGEST_INFORMATION} bytes together")
     return {str(uid): information for uid, information in (given or {}).items()}
 
 
@@ -178,6 +179,6 @@ def _response(identity_type: int, response: object) -> bytes:
         return b""
     if not isinstance(response, bytes):
         raise TypeError(f"the response to a user identity is bytes or None, not a {type(response).__name__}")
-    if len(response) > _ITEM - 2:
-        raise ValueError(f"the response to a user identity has at most {_ITEM - 2} bytes, not {len(response)}")
+    if len(response) > _LONGEST_RESPONSE:
+        raise ValueError(f"the response to a user identity has at most {_LONGEST_RESPONSE} bytes, not {len(response)}")
     return response

@@ -170,6 +170,7 @@ class Association(Asking):
             elif self._is_driver:
                 self._finish_release()
                 self.broken = self.broken or Interrupted("released by this side")
+                self.finish(None)
             elif not self._over.wait(arguments.seconds(self.acse_timeout)):
                 self.broken = Expired("acse", "the peer did not answer A-RELEASE-RQ")
                 self.abort()
@@ -190,6 +191,7 @@ class Association(Asking):
             self._close(self.broken)
         elif self._is_driver:
             upper.abort()
+            self.finish(self.broken)
         else:
             upper.connection.interrupt(str(self.broken))
             self._over.wait(_SECONDS_TO_END)
@@ -221,6 +223,8 @@ class Association(Asking):
         upper.abort()
         if self._driver is None:
             self._close(self.broken)
+        else:
+            self.finish(self.broken)
 
     def _close(self, error: ScpdError | None) -> None:
         """The end of an association that nobody but the program drives."""

@@ -61,9 +61,10 @@ def associate(ae: AE, call: Call) -> Association:
         connection.addresses()
     )
     try:
-        for event in (evt.EVT_CONN_OPEN, evt.EVT_REQUESTED):
-            assoc.tell(event, address=call.peer)
-            assoc.must_go_on()
+        assoc.tell(evt.EVT_CONN_OPEN, address=call.peer)
+        assoc.must_go_on()
+        assoc.tell(evt.EVT_REQUESTED)
+        assoc.must_go_on()
         agreed = _agree(assoc, connection, call, caller)
     except (PeerError, Interrupted) as error:
         connection.close()
@@ -114,6 +115,9 @@ def _agree(assoc: Association, connection: Connection, call: Call, caller: Calle
         for index, context in enumerate(call.contexts)
     }
     agreed = requestor.request(connection, proposed, caller, tap(assoc))
+    if not agreed.contexts:
+        agreed.abort()
+        raise PeerError("the peer accepted none of the presentation contexts")
     agreed.serve = Serving(
         agreed.exchange,
         Peer(connection.peer, assoc.acceptor.ae_title, assoc.requestor.ae_title),

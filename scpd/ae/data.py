@@ -54,9 +54,9 @@ def decode(data: bytes, transfer_syntax: str) -> Dataset:
     Raises :class:`ValueError` for bytes that are no data set as far as that shows at once.
     """
     syntax = UID(transfer_syntax)
-    if syntax.is_deflated:
-        data = _inflate(data)
     try:
+        if syntax.is_deflated:
+            data = _inflate(data)
         return read_dataset(BytesIO(data), syntax.is_implicit_VR, syntax.is_little_endian)
     except Exception as error:  # as above; what a peer sent is no fault of this program
         raise ValueError(f"the data set cannot be decoded as {syntax.name}: {error}") from error
@@ -96,7 +96,9 @@ def _inflate(data: bytes) -> bytes:
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     inflated = inflate.decompress(data, LONGEST_INFLATED)
     if inflate.unconsumed_tail:
-        raise ValueError(f"the deflated data set is longer than {LONGEST_INFLATED} bytes")
+        raise ValueError(f"it is longer than {LONGEST_INFLATED} bytes")
+    if not inflate.eof:
+        raise ValueError("it ends too early")
     return inflated
 
 
@@ -121,5 +123,6 @@ def without_bulk_data(dataset: Dataset) -> Dataset:
         items = [shallow(item) for item in lean.WaveformSequence]
         for item in items:
             item.pop("WaveformData", None)
+        del lean.WaveformSequence  # or the element, which both have, would get the new value
         lean.WaveformSequence = items
     return lean

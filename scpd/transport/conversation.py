@@ -124,10 +124,12 @@ class Conversation:
         held = self._asking == threading.get_ident()
         if not held:
             self._turn.acquire()
+            self._asking = threading.get_ident()
         try:
             yield
         finally:
             if not held:
+                self._asking = None
                 self._turn.release()
 
     def attend(self) -> None:
@@ -141,6 +143,7 @@ class Conversation:
         """
         if self._reader is not None or not self._turn.acquire(blocking=False):
             return False
+        self._asking = threading.get_ident()
         try:
             released = self.exchange.look()
             while self.exchange.has_message and (message := self.exchange.receive()):
@@ -148,6 +151,7 @@ class Conversation:
                 released = self.exchange.look()
             return released
         finally:
+            self._asking = None
             self._turn.release()
 
     def run(self) -> None:

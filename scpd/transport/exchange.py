@@ -150,16 +150,22 @@ class MessageExchange:
         parts: list[bytes | memoryview] = [
             fragment.command(context_id, codec.encode(command), self._peer_maximum_length)
         ]
-        with self._sending:
-            for piece in data:
-                for pair in fragment.data_set(context_id, piece.view, self._peer_maximum_length, is_last=piece.is_last):
-                    parts += pair
-                self.upper.send(*parts)
-                parts = []
-            if parts:
-                self.upper.send(*parts)
         if self.observer:
             self.observer(Message(context_id, command), True)
+        with self._sending:
+            try:
+                for piece in data:
+                    view, is_last = piece
+                    for pair in fragment.data_set(context_id, view, self._peer_maximum_length, is_last=is_last):
+                        parts += pair
+                    self.upper.send(*parts)
+                    parts = []
+            except BaseException:
+                if not parts:  # half a message is on its way, and nothing can follow it
+                    self.upper.abort()
+                raise
+            if parts:
+                self.upper.send(*parts)
 
     def is_cancelled(self, message_id: int) -> bool:
         """Whether the peer has sent a C-CANCEL for this message; looks at what has arrived, without waiting.
