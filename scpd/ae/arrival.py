@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from scpd.wire.user_info import UserIdentityRQ
 
 _USERNAMES = (1, 2)
-# All sub-items of the user information together have 65,535 bytes: so many for what handlers answer.
-_LONGEST_RESPONSE, _LONGEST_INFORMATION = 48 * 1024, 12 * 1024
+_LONGEST = 0xFFFF  # the body of a sub-item, in bytes
+_MOST_OPERATIONS = 0xFFFF
 _T = TypeVar("_T")
 
 
@@ -87,12 +87,13 @@ class Arrival(Visit):
         )
         try:
             is_verified, response = handler(event)
+            arguments.boolean("is_verified", is_verified)
             answer = UserIdentityAC(_response(claim.identity_type, response))
         except Exception as error:  # noqa: BLE001 whoever cannot be verified stays outside
             evt.complain("the handler of evt.EVT_USER_ID failed: the association is rejected", self._assoc, error)
             is_verified = False
         self._assoc.must_go_on()
-        if is_verified is not True:
+        if not is_verified:
             return reject.identity("the user identity was not verified", "EVT_USER_ID")
         return answer if claim.positive_response_requested else None
 
@@ -151,16 +152,18 @@ class Arrival(Visit):
         items = {uid: SOPClassCommonExtendedNegotiation.decoded(item) for uid, item in proposed.items()}
 
         def accepted(given: Any) -> dict[str, wire.SOPClassCommonExtendedNegotiation]:
-            if not isinstance(given, Mapping) or not all(uid in proposed for uid in given):
+            if not isinstance(given, Mapping):
                 raise TypeError(f"return the items that are accepted, by SOP class UID, not {given!r:.80}")
-            return {uid: proposed[uid] for uid in given}
+            return {uid: proposed[uid] for uid in given if uid in proposed}
 
         return self._ask(evt.EVT_SOP_COMMON, accepted, {}, items=items)
 
 
 def _pair(given: Any) -> tuple[int, int]:
-    invoked, performed = given
-    return arguments.number("invoked", invoked), arguments.number("performed", performed)
+    invoked, performed = (
+        min(arguments.number("a number of operations", one, most=2**31), _MOST_OPERATIONS) for one in given
+    )
+    return invoked, performed
 
 
 def _information(given: Any) -> dict[str, bytes]:
@@ -168,8 +171,8 @@ def _information(given: Any) -> dict[str, bytes]:
     for uid, information in (given or {}).items():
         if not isinstance(information, bytes):
             raise TypeError(f"the information for {uid} is bytes, not {information!r:.80}")
-    if sum(len(uid) + len(information) for uid, information in (given or {}).items()) > _LONGEST_INFORMATION:
-        raise ValueError(f"the information for all SOP classes has at most {_LONGEST_INFORMATION} bytes together")
+        if len(information) > _LONGEST - 2 - len(uid):
+            raise ValueError(f"the information for {uid} has {len(information)} bytes, more than its sub-item takes")
     return {str(uid): information for uid, information in (given or {}).items()}
 
 
@@ -179,6 +182,6 @@ def _response(identity_type: int, response: object) -> bytes:
         return b""
     if not isinstance(response, bytes):
         raise TypeError(f"the response to a user identity is bytes or None, not a {type(response).__name__}")
-    if len(response) > _LONGEST_RESPONSE:
-        raise ValueError(f"the response to a user identity has at most {_LONGEST_RESPONSE} bytes, not {len(response)}")
+    if len(response) > _LONGEST - 2:
+        raise ValueError(f"the response to a user identity has at most {_LONGEST - 2} bytes, not {len(response)}")
     return response

@@ -247,13 +247,17 @@ class Association(Asking):
             self._driver = threading.get_ident()
         self._listen()
 
-    def establish(self, request: AssociateRQ, agreement: Agreement, conversation: Conversation) -> None:
-        """It was agreed upon: tell, and let messages through."""
+    def agreed(self, request: AssociateRQ, agreement: Agreement) -> None:
+        """What both sides said of themselves, and of each context."""
         self._asked_for, self._agreement = request, agreement
-        self._conversation = conversation
         self._contexts = dict(agreement.contexts)
         self.requestor.requested(request)
         self.acceptor.accepted(agreement)
+
+    def establish(self, request: AssociateRQ, agreement: Agreement, conversation: Conversation) -> None:
+        """It was agreed upon: tell, and let messages through."""
+        self.agreed(request, agreement)
+        self._conversation = conversation
         self._established = self.broken is None
         self._listen()
         self.tell(evt.EVT_ACCEPTED)
@@ -281,8 +285,10 @@ class Association(Asking):
             self._over.set()
         if self.is_released:
             self.tell(evt.EVT_RELEASED)
-        else:
-            self.tell(evt.EVT_REJECTED if self.is_rejected else evt.EVT_ABORTED)
+        elif self.is_rejected:
+            self.tell(evt.EVT_REJECTED)
+        elif self.is_requestor or self.requestor.has_asked:  # or nobody wanted an association: a port scanner
+            self.tell(evt.EVT_ABORTED)
         return True
 
     def must_go_on(self) -> None:

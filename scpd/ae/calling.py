@@ -116,6 +116,7 @@ def _agree(assoc: Association, connection: Connection, call: Call, caller: Calle
     }
     agreed = requestor.request(connection, proposed, caller, tap(assoc))
     if not agreed.contexts:
+        assoc.agreed(agreed.request, agreed.agreement)
         agreed.abort()
         raise PeerError("the peer accepted none of the presentation contexts")
     agreed.serve = Serving(

@@ -48,6 +48,11 @@ class ServiceUser:
         self._said, self._accepted_common = agreement.answer.user_information, agreement.common_extended
 
     @property
+    def has_asked(self) -> bool:
+        """Whether it sent an A-ASSOCIATE-RQ."""
+        return self._request is not None
+
+    @property
     def is_requestor(self) -> bool:
         """Whether it asked for the association."""
         return self.mode == "requestor"

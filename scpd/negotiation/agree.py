@@ -47,8 +47,11 @@ def refuse(request: AssociateRQ, offer: Offer) -> Rejection | None:
     return None
 
 
-def accept(request: AssociateRQ, offer: Offer, identity: UserIdentityAC | None = None) -> Agreement:
-    """The agreement with a request that is not refused; ``identity`` is the positive response to a user identity."""
+def accept(request: AssociateRQ, offer: Offer, identity: UserIdentityAC | None = None) -> Agreement | Rejection:
+    """The agreement with a request that is not refused; ``identity`` is the positive response to a user identity.
+
+    A rejection where what would have to be answered has no room in an A-ASSOCIATE-AC.
+    """
     proposals = first_of_each(request.user_information.roles)
     accepted: dict[int, AcceptedContext] = {}
     rejected: list[RejectedContext] = []
@@ -77,6 +80,8 @@ def accept(request: AssociateRQ, offer: Offer, identity: UserIdentityAC | None =
         extended=extended.answer(asked.extended, offer.extensions),
         identity_response=identity,
     )
+    if (identity or user_information.extended) and not user_information.fits:
+        return reject.no_reason("the user information to be answered is longer than its item may be")
     return Agreement(
         AssociateAC(
             called_field=request.called_field,

@@ -196,8 +196,16 @@ class UserInformation:
     identities: tuple[UserIdentityRQ, ...] = ()
     identity_response: UserIdentityAC | None = None
 
+    @property
+    def fits(self) -> bool:
+        """Whether the item has room for all of it: 65,535 bytes."""
+        return sum(map(len, self._parts())) <= 0xFFFF
+
     def encode(self) -> bytes:
         """The whole item, its sub-items in increasing order of their type (PS3.8 9.3.1)."""
+        return item(self.ITEM_TYPE, *self._parts())
+
+    def _parts(self) -> list[bytes]:
         parts: list[bytes] = []
         if self.maximum_length is not None:
             parts.append(item(0x51, _MAXIMUM_LENGTH.pack(self.maximum_length)))
@@ -212,7 +220,7 @@ class UserInformation:
             parts.extend(one.encode() for one in several)
         if self.identity_response:
             parts.append(self.identity_response.encode())
-        return item(self.ITEM_TYPE, *parts)
+        return parts
 
     @classmethod
     def decode(cls, body: memoryview) -> Self:
