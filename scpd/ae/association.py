@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
-    from scpd.ae.entity import AE
+    from scpd.ae.settings import Settings
     from scpd.dimse.command import Command
     from scpd.negotiation.offer import AcceptedContext, Agreement, Rejection
     from scpd.transport.conversation import Conversation
@@ -47,7 +47,7 @@ class Association(Asking):
     wrong.
     """
 
-    def __init__(self, ae: AE, mode: str, handlers: evt.Handlers, association_id: str) -> None:
+    def __init__(self, ae: Settings, mode: str, handlers: evt.Handlers, association_id: str) -> None:
         self.ae = ae
         self.mode = mode
         self.association_id = association_id

@@ -21,9 +21,9 @@ from scpd.transport.deadline import Deadline
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scpd.ae.entity import AE
     from scpd.ae.items import Item
     from scpd.ae.presentation import PresentationContext
+    from scpd.ae.settings import Settings
     from scpd.client.requestor import Security
     from scpd.dimse.command import Response
     from scpd.transport.connection import Connection
@@ -46,7 +46,7 @@ class Call(NamedTuple):
     handlers: evt.Handlers
 
 
-def associate(ae: AE, call: Call) -> Association:
+def associate(ae: Settings, call: Call) -> Association:
     """The association, established or not."""
     caller = _caller(ae, call)
     assoc = Association(ae, "requestor", call.handlers, new_id())
@@ -85,7 +85,7 @@ def associate(ae: AE, call: Call) -> Association:
     return assoc
 
 
-def _caller(ae: AE, call: Call) -> Caller:
+def _caller(ae: Settings, call: Call) -> Caller:
     return Caller(
         calling=ae.ae_title,
         called=call.called,

@@ -5,56 +5,36 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Literal, Self, overload
 
-from pydicom.uid import UID
-
 from scpd.ae import arguments, calling, evt
 from scpd.ae.presentation import build_context, listed, requestable, supportable
 from scpd.ae.server import AssociationServer
+from scpd.ae.settings import Settings, pdu_size
 from scpd.client.requestor import Security
-from scpd.names import parse_ae_title
-from scpd.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from scpd.wire.pdu import LEAST_MAXIMUM_LENGTH
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable
     from types import TracebackType
 
+    from pydicom.uid import UID
+
     from scpd.ae.association import Association
     from scpd.ae.items import Item
     from scpd.ae.presentation import PresentationContext, TransferSyntaxes
 
-_MOST_CONTEXTS = 128
-_LARGEST_PDU = 16 * 1024 * 1024
 _GRACE = 10.0
 
 
-class AE:
+class AE(Settings):
     """An Application Entity. Everything set on it holds for associations and servers that begin afterwards.
 
-    Times are in seconds, None waits without end. ``acse_timeout`` is for the answer to an association request or
-    release, ``dimse_timeout`` for each response and within a message, ``network_timeout`` for a peer that asks nothing,
-    ``connection_timeout`` for a connection to come about, ``write_timeout`` for a peer that does not read. As a context
-    manager it shuts its servers down at the end.
+    As a context manager it shuts its servers down at the end.
     """
 
     def __init__(self, ae_title: str = "SCPD") -> None:
-        self.ae_title = ae_title
+        super().__init__(ae_title)
         self._requested: list[PresentationContext] = []
         self._supported: dict[UID, PresentationContext] = {}
-        self._timeouts: dict[str, float | None] = {
-            "acse": 30.0,
-            "dimse": 30.0,
-            "network": 60.0,
-            "connection": 30.0,
-            "write": 60.0,
-        }
-        self._maximum_pdu_size = 256 * 1024
-        self._maximum_associations = 200
-        self._require_called = False
-        self._require_calling: list[str] = []
-        self._implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
-        self._implementation_version_name: str | None = IMPLEMENTATION_VERSION_NAME
         self._servers: list[AssociationServer] = []
         self._calls: set[Association] = set()
         self._lock = threading.Lock()
@@ -74,128 +54,6 @@ class AE:
         lines += ["  Supported Presentation Contexts:", *_indented(self.supported_contexts)]
         lines += [f"  Associations: {len(self.active_associations)}"]
         return "\n".join(lines)
-
-    # -- who it is
-
-    @property
-    def ae_title(self) -> str:
-        """The AE title, without insignificant spaces: 1 to 16 characters of ISO 646 G0 but the backslash.
-
-        Setting it raises :class:`ValueError` with the rule that is broken (PS3.5 table 6.2-1), :class:`TypeError` for
-        what is no text.
-        """
-        return self._ae_title
-
-    @ae_title.setter
-    def ae_title(self, value: str) -> None:
-        self._ae_title = parse_ae_title(arguments.text("ae_title", value))
-
-    @property
-    def implementation_class_uid(self) -> UID:
-        """How the implementation names itself to peers (PS3.7 D.3.3.2)."""
-        return self._implementation_class_uid
-
-    @implementation_class_uid.setter
-    def implementation_class_uid(self, value: str) -> None:
-        self._implementation_class_uid = UID(arguments.uid("implementation_class_uid", value))
-
-    @property
-    def implementation_version_name(self) -> str | None:
-        """Its version: 1 to 16 characters of ISO 646, or None to say none (PS3.7 D.3.3.2)."""
-        return self._implementation_version_name
-
-    @implementation_version_name.setter
-    def implementation_version_name(self, value: str | None) -> None:
-        if value is not None:
-            value = arguments.text("implementation_version_name", value)
-            if not 1 <= len(value) <= 16 or not (value.isascii() and value.isprintable()):
-                raise ValueError(f"implementation_version_name is 1 to 16 printable ASCII characters, not {value!r}")
-        self._implementation_version_name = value
-
-    # -- limits and times
-
-    @property
-    def acse_timeout(self) -> float | None:
-        """The longest wait for the answer to an association request or release, in seconds."""
-        return self._timeouts["acse"]
-
-    @acse_timeout.setter
-    def acse_timeout(self, value: float | None) -> None:
-        self._timeouts["acse"] = arguments.timeout("acse_timeout", value)
-
-    @property
-    def dimse_timeout(self) -> float | None:
-        """The longest wait for a response, and for a message to go on, in seconds."""
-        return self._timeouts["dimse"]
-
-    @dimse_timeout.setter
-    def dimse_timeout(self, value: float | None) -> None:
-        self._timeouts["dimse"] = arguments.timeout("dimse_timeout", value)
-
-    @property
-    def network_timeout(self) -> float | None:
-        """How long an association that somebody attends to may be silent, in seconds."""
-        return self._timeouts["network"]
-
-    @network_timeout.setter
-    def network_timeout(self, value: float | None) -> None:
-        self._timeouts["network"] = arguments.timeout("network_timeout", value)
-
-    @property
-    def connection_timeout(self) -> float | None:
-        """The longest wait for a connection, TLS included, in seconds."""
-        return self._timeouts["connection"]
-
-    @connection_timeout.setter
-    def connection_timeout(self, value: float | None) -> None:
-        self._timeouts["connection"] = arguments.timeout("connection_timeout", value)
-
-    @property
-    def write_timeout(self) -> float | None:
-        """How long a peer may refuse to take what is sent to it, in seconds."""
-        return self._timeouts["write"]
-
-    @write_timeout.setter
-    def write_timeout(self, value: float | None) -> None:
-        self._timeouts["write"] = arguments.timeout("write_timeout", value)
-
-    @property
-    def maximum_pdu_size(self) -> int:
-        """The longest P-DATA-TF body that is taken, in bytes (PS3.8 D.1); 0, unlimited, is not offered to anybody."""
-        return self._maximum_pdu_size
-
-    @maximum_pdu_size.setter
-    def maximum_pdu_size(self, value: int) -> None:
-        self._maximum_pdu_size = _pdu_size("maximum_pdu_size", value)
-
-    @property
-    def maximum_associations(self) -> int:
-        """The most associations at one time of each server; the next is rejected for now (2, 3, 2)."""
-        return self._maximum_associations
-
-    @maximum_associations.setter
-    def maximum_associations(self, value: int) -> None:
-        self._maximum_associations = arguments.number("maximum_associations", value, least=1, most=100_000)
-
-    @property
-    def require_called_aet(self) -> bool:
-        """Whether servers take only requests for their own AE title."""
-        return self._require_called
-
-    @require_called_aet.setter
-    def require_called_aet(self, value: bool) -> None:
-        self._require_called = arguments.boolean("require_called_aet", value)
-
-    @property
-    def require_calling_aet(self) -> list[str]:
-        """The AE titles that may call servers; empty for any."""
-        return list(self._require_calling)
-
-    @require_calling_aet.setter
-    def require_calling_aet(self, value: Iterable[str]) -> None:
-        if isinstance(value, str):
-            raise TypeError(f"require_calling_aet is a list of AE titles, not the text {value!r}")
-        self._require_calling = [arguments.ae_title("require_calling_aet", title) for title in value]
 
     @property
     def active_associations(self) -> list[Association]:
@@ -231,7 +89,7 @@ class AE:
         kept = (_without(context, abstract_syntax, transfer_syntax) for context in self._requested)
         self._requested = [context for context in kept if context is not None]
 
-    def associate(
+    def associate(  # type: ignore[override]  # the settings know no more of it than that it takes keywords
         self,
         addr: str,
         port: int,
@@ -262,7 +120,7 @@ class AE:
             peer=arguments.address("addr, port", (addr, port)),
             called=arguments.ae_title("ae_title", ae_title),
             contexts=proposed,
-            maximum_length=self._maximum_pdu_size if max_pdu is None else _pdu_size("max_pdu", max_pdu),
+            maximum_length=self._maximum_pdu_size if max_pdu is None else pdu_size("max_pdu", max_pdu),
             ext_neg=tuple(arguments.several("ext_neg", ext_neg)),
             bind=None if bind_address is None else arguments.address("bind_address", bind_address),
             security=None if tls_args is None else Security(*arguments.client_tls("tls_args", tls_args)),
@@ -354,6 +212,7 @@ class AE:
             [supported[uid] for uid in sorted(supported)],
             evt.Handlers(arguments.several("evt_handlers", evt_handlers)),
             arguments.server_tls("ssl_context", ssl_context),
+            self._forget,
         )
         server.start()
         with self._lock:
@@ -375,8 +234,7 @@ class AE:
         for server in servers:
             server.shutdown(grace)
 
-    def stopped(self, server: AssociationServer) -> None:
-        """A server that was shut down by itself is forgotten."""
+    def _forget(self, server: AssociationServer) -> None:
         with self._lock:
             self._servers = [one for one in self._servers if one is not server]
 
@@ -405,10 +263,6 @@ def _without(
     kept = build_context(context.abstract_syntax, left)
     kept.scu_role, kept.scp_role = context.scu_role, context.scp_role
     return kept
-
-
-def _pdu_size(name: str, value: object) -> int:
-    return arguments.number(name, value, least=LEAST_MAXIMUM_LENGTH, most=_LARGEST_PDU)
 
 
 def _indented(contexts: Iterable[PresentationContext]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from scpd.ae import data
 from scpd.ae.statuses import KEYWORDS, value_of
@@ -33,8 +33,24 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.tag import BaseTag
 
-    from scpd.ae.evt import EventType
     from scpd.ae.presentation import PresentationContextTuple
+
+
+class EventType(NamedTuple):
+    """One kind of event; ``str()`` of it is its name."""
+
+    name: str
+    description: str
+    is_intervention: bool
+
+    @property
+    def is_notification(self) -> bool:
+        """Whether it only tells."""
+        return not self.is_intervention
+
+    def __str__(self) -> str:
+        return self.name
+
 
 # The name that the data set of each request has in PS3.7.
 DATA_SETS: dict[type[Request], tuple[str, str]] = {

@@ -10,27 +10,12 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from scpd.ae import event as _event
+from scpd.ae.event import Event as Event  # noqa: PLC0414 handed on
+from scpd.ae.event import EventType as EventType  # noqa: PLC0414 handed on
 from scpd.telemetry.logs import logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-
-class EventType(NamedTuple):
-    """One kind of event; ``str()`` of it is its name."""
-
-    name: str
-    description: str
-    is_intervention: bool
-
-    @property
-    def is_notification(self) -> bool:
-        """Whether it only tells."""
-        return not self.is_intervention
-
-    def __str__(self) -> str:
-        return self.name
 
 
 def _tells(name: str, description: str) -> EventType:
@@ -72,7 +57,6 @@ EVT_N_EVENT_REPORT = _asks("EVT_N_EVENT_REPORT", "N-EVENT-REPORT request receive
 EVT_N_GET = _asks("EVT_N_GET", "N-GET request received")
 EVT_N_SET = _asks("EVT_N_SET", "N-SET request received")
 
-Event = _event.Event
 Handler = Callable[..., Any]
 EventHandlerType = tuple[EventType, Handler] | tuple[EventType, Handler, list[Any]]
 
@@ -83,7 +67,7 @@ class Bound(NamedTuple):
     handler: Handler
     args: tuple[Any, ...] = ()
 
-    def __call__(self, event: _event.Event) -> Any:
+    def __call__(self, event: Event) -> Any:
         return self.handler(event, *self.args)
 
 
@@ -143,7 +127,7 @@ class Handlers:
         """Call the handlers of a notification; what they raise is logged."""
         for bound in self._bound.get(event, ()):
             try:
-                bound(_event.Event(assoc, event, **attributes))
+                bound(Event(assoc, event, **attributes))
             except Exception as error:  # noqa: BLE001 a notification changes nothing, whatever its handler does
                 complain(f"the handler of evt.{event.name} raised", assoc, error)
 

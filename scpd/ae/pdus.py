@@ -5,19 +5,25 @@ Beside the way of the messages: it costs a program that binds them, and nobody e
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from scpd.ae import evt
 from scpd.errors import ProtocolError
 from scpd.wire.pdu import DECODERS, HEADER, DataTF, PDUType
 
-if TYPE_CHECKING:
-    from scpd.ae.association import Association
-
 _EVENTS = (evt.EVT_DATA_RECV, evt.EVT_DATA_SENT, evt.EVT_PDU_RECV, evt.EVT_PDU_SENT)
 
 
-def tap(assoc: Association) -> Tap | None:
+class Teller(Protocol):
+    """An association, as far as its bytes concern it."""
+
+    handlers: evt.Handlers
+
+    def tell(self, event: evt.EventType, **attributes: Any) -> None: ...
+    def must_go_on(self) -> None: ...
+
+
+def tap(assoc: Teller) -> Tap | None:
     """What hears the bytes for the handlers that are bound by now; None where none is."""
     return Tap(assoc) if any(assoc.handlers.of(event) for event in _EVENTS) else None
 
@@ -25,7 +31,7 @@ def tap(assoc: Association) -> Tap | None:
 class Tap:
     """Tells the handlers of an association."""
 
-    def __init__(self, assoc: Association) -> None:
+    def __init__(self, assoc: Teller) -> None:
         self._assoc = assoc
         self._received = Cutter()
         self._sent = Cutter()

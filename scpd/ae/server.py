@@ -20,12 +20,12 @@ from scpd.wire.framing import Limits
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Self
 
-    from scpd.ae.entity import AE
     from scpd.ae.presentation import PresentationContext
+    from scpd.ae.settings import Settings
 
 _ASSOCIATE_LIMIT = 1024 * 1024
 _COMMAND_LIMIT = 64 * 1024
@@ -43,18 +43,20 @@ class AssociationServer:
 
     def __init__(
         self,
-        ae: AE,
+        ae: Settings,
         address: tuple[str, int],
         ae_title: str,
         contexts: Sequence[PresentationContext],
         handlers: evt.Handlers,
         ssl_context: ssl.SSLContext | None,
+        gone: Callable[[AssociationServer], None],
     ) -> None:
         self.ae = ae
         self.ae_title = ae_title
         self.contexts = list(contexts)
         self.ssl_context = ssl_context
         self._handlers = handlers
+        self._gone = gone
         self._associations: set[Association] = set()
         self._stopped = threading.Event()
         self._stopping = threading.Lock()
@@ -138,7 +140,7 @@ class AssociationServer:
                 self._server.drain(time.monotonic() + grace)
                 self._server.abort("this side is shutting down")
                 self._stopped.set()
-                self.ae.stopped(self)
+                self._gone(self)
 
     server_close = shutdown
 

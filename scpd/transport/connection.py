@@ -14,7 +14,7 @@ import struct
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scpd.errors import ConnectionLost, Expired, Interrupted
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from scpd.transport.deadline import Deadline
-    from scpd.transport.tls import TLS
 
 # DCMTK writes a PDU in two pieces and waits for the acknowledgement of the first, which the system would delay by
 # 40 ms. Asking for it at once does not stick, so it is asked for before each wait in the middle of something; at the
@@ -39,6 +38,19 @@ _LONGEST_POLL = 2**31 - 1  # milliseconds
 _MOST_PARTS = 1000  # IOV_MAX is 1024 on Linux
 # The system's own probes find a peer that is gone without a word (seconds, seconds, count; milliseconds).
 _KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 120_000))
+
+
+class TLS(NamedTuple):
+    """What a handshake agreed on.
+
+    ``version`` and ``cipher`` are OpenSSL's names ("TLSv1.3", "TLS_AES_256_GCM_SHA384"). ``peer_certificate`` is as
+    :meth:`ssl.SSLSocket.getpeercert` gives it: None when the peer sent none, empty when the context asks for no check.
+    """
+
+    version: str
+    cipher: str
+    peer_certificate: dict[str, Any] | None
+    peer_certificate_der: bytes | None
 
 
 class Connection:

@@ -14,11 +14,11 @@ import socket
 import ssl
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from scpd.errors import ConnectionLost, Expired, Interrupted
 from scpd.names import quote
-from scpd.transport.connection import Connection
+from scpd.transport.connection import TLS, Connection
 from scpd.transport.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -53,19 +53,6 @@ _WORDS = {
     "NO_SHARED_CIPHER": "the peer offers no cipher suite that is allowed here",
     "UNSUPPORTED_PROTOCOL": "the peer offers no version of TLS that is allowed here",
 }
-
-
-class TLS(NamedTuple):
-    """What a handshake agreed on.
-
-    ``version`` and ``cipher`` are OpenSSL's names ("TLSv1.3", "TLS_AES_256_GCM_SHA384"). ``peer_certificate`` is as
-    :meth:`ssl.SSLSocket.getpeercert` gives it: None when the peer sent none, empty when the context asks for no check.
-    """
-
-    version: str
-    cipher: str
-    peer_certificate: dict[str, Any] | None
-    peer_certificate_der: bytes | None
 
 
 class SecureConnection(Connection):
