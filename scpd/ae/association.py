@@ -61,7 +61,7 @@ class Association(Asking):
         self.handlers = handlers
         self.broken: ScpdError | None = None  # what has ended it, where whoever drives it does not know yet
         self._established = False
-        self._asked_release = self._released = False
+        self._asked_release = False
         self._driver: int | None = None  # the thread that sees it through to its end, where there is one
         self._contexts: dict[int, AcceptedContext] = {}
         self._asked_for: AssociateRQ | None = None
@@ -162,7 +162,7 @@ class Association(Asking):
         self._established = False
         self._asked_release = True
         try:
-            upper.ask_release()
+            conversation.exchange.ask_release()
             if self._driver is None:
                 with conversation.reading():
                     self._finish_release()
@@ -204,13 +204,14 @@ class Association(Asking):
         if self._upper:
             what = "the peer did not answer A-RELEASE-RQ"
             self._upper.finish_release(Deadline.after(arguments.seconds(self.acse_timeout), "acse", what))
-            self._released = True
 
     def fail(self, error: ScpdError) -> None:
         """An operation, or a look at the connection, has shown that the association is over."""
         self._established = False
-        self.broken = self.broken or error
         upper = self._upper
+        if upper and not upper.is_over and self._asked_release and isinstance(error, Interrupted):
+            return  # it came too late: whoever releases sees that through
+        self.broken = self.broken or error
         if upper is None or self._over.is_set():
             return
         if self._driver is not None and not self._is_driver:
@@ -277,11 +278,11 @@ class Association(Asking):
             if isinstance(error, Interrupted):  # by this side: the first reason is the true one
                 error = self.broken or error
             # A peer that closes the connection instead of answering a release has gone all the same.
-            gone = self._asked_release and isinstance(error, ConnectionLost)
-            self.is_released = self._released or error is None or gone
+            gone = self._asked_release and isinstance(self.broken or error, ConnectionLost)
+            self.is_released = gone or (self._upper is not None and self._upper.released)
             self.is_rejected = isinstance(error, Rejected)
             self.is_aborted = not (self.is_released or self.is_rejected)
-            self.error = None if self.is_released else error
+            self.error = None if self.is_released else error or self.broken
             self._over.set()
         if self.is_released:
             self.tell(evt.EVT_RELEASED)

@@ -69,6 +69,7 @@ class Connection:
         self._interrupted: str | None = None
         self._lock = threading.Lock()
         self._closed = False
+        self._cut_off = False
         self._quickack = _QUICKACK is not None and sock.family in _INTERNET
         self._patience = 0.0  # what SO_RCVTIMEO is, in seconds
         sock.setblocking(True)
@@ -142,13 +143,17 @@ class Connection:
     def send(self, parts: Sequence[bytes | memoryview], timeout: float) -> None:
         """Send all of ``parts``, gathered into as few system calls as the peer's window allows.
 
-        Raises :class:`Expired` when the peer takes nothing for ``timeout`` seconds, :class:`ConnectionLost`.
+        Raises :class:`Expired` when the peer takes nothing for ``timeout`` seconds, :class:`ConnectionLost`, and
+        :class:`Interrupted` where it has to wait.
         """
         pending, left = parts, sum(map(len, parts))
+        if self._cut_off:
+            raise ConnectionLost("something was sent in part, and nothing can follow it")
         while left:
             try:
                 count = self._socket.sendmsg(pending[:_MOST_PARTS], (), socket.MSG_DONTWAIT)
             except BlockingIOError:
+                self._cut_off = True  # unless the peer goes on reading
                 self._await_writable(timeout)
                 continue
             except OSError as error:
@@ -157,6 +162,7 @@ class Connection:
             left -= count
             if left:
                 pending = _after(pending, count)
+        self._cut_off = False
 
     def _acknowledge_at_once(self) -> None:
         try:
@@ -165,10 +171,20 @@ class Connection:
             self._quickack = False  # the peer is gone; receiving will say so
 
     def _await_writable(self, timeout: float) -> None:
-        writable = select.poll()
-        writable.register(self._socket, select.POLLOUT)
-        if not writable.poll(min(timeout * 1000, _LONGEST_POLL)):
-            raise Expired("write", "the peer does not read what it is sent")
+        """Wait for room; an interrupt shows as the end of what can be received, and so does a peer that half closed."""
+        until = time.monotonic() + timeout
+        events = select.POLLOUT | select.POLLRDHUP
+        while True:
+            writable = select.poll()
+            writable.register(self._socket, events)
+            ready = writable.poll(min(max(until - time.monotonic(), 0) * 1000, _LONGEST_POLL))
+            if self._interrupted is not None:
+                raise Interrupted(self._interrupted)
+            if not ready:
+                raise Expired("write", "the peer does not read what it is sent")
+            if ready[0][1] & ~select.POLLRDHUP:
+                return
+            events = select.POLLOUT
 
     def interrupt(self, why: str) -> None:
         """Called from another thread: whoever waits for this peer, or will, gets :class:`Interrupted`."""

@@ -66,7 +66,7 @@ class MessageExchange:
         self._waiting: Message | None = None
         self._cancelled: set[int] = set()
         # A message leaves whole: one thread may ask while the one that reads answers (PS3.8 annex E.1).
-        self._sending = threading.Lock()
+        self._sending = threading.RLock()
 
     @property
     def data_is_due(self) -> bool:
@@ -166,6 +166,11 @@ class MessageExchange:
                 raise
             if parts:
                 self.upper.send(*parts)
+
+    def ask_release(self) -> None:
+        """Send A-RELEASE-RQ, after the message that another thread sends now."""
+        with self._sending:
+            self.upper.ask_release()
 
     def is_cancelled(self, message_id: int) -> bool:
         """Whether the peer has sent a C-CANCEL for this message; looks at what has arrived, without waiting.

@@ -68,6 +68,7 @@ class UpperLayer:
         self.machine = Machine(is_requestor, artim)
         self.framer = Framer(self._admit, limits)
         self.tap = tap
+        self.released = False  # in order, by whichever side
         self._write = write
         # Whoever asks for release or aborts may be another thread than the one that reads.
         self._stepping = threading.RLock()
@@ -191,8 +192,7 @@ class UpperLayer:
     def send(self, *parts: bytes | memoryview) -> None:
         """Send P-DATA-TF that is encoded already, in one go. Not in a state that forbids it."""
         if not self.machine.allows(Event.DATA_REQUEST):  # DT-1 and AR-7 do nothing but send
-            self.must_go_on()
-            raise RuntimeError(f"P-DATA cannot be sent in {self.machine.state.name}")
+            raise Interrupted(f"ended by this side: nothing can be sent in {self.machine.state.name.capitalize()}")
         self._transmit(parts)
 
     def refuse(self, error: ProtocolError) -> None:
@@ -262,6 +262,8 @@ class UpperLayer:
         with self._stepping:
             effect = self.machine.step(event, time.monotonic(), pdu, reason)
             self._do(effect)
+            if event is Event.RELEASE_RESPONSE or effect.tell is Tell.RELEASE_CONFIRMATION:
+                self.released = self.is_over
             return effect
 
     def _try(self, event: Event, reason: int = 0) -> None:
@@ -269,7 +271,7 @@ class UpperLayer:
         try:
             self._step(event, reason=reason)
             self.connection.finish_sending()
-        except (ConnectionLost, Expired):
+        except (ConnectionLost, Expired, Interrupted):
             self._closed()
 
     def _do(self, effect: Effect) -> None:
