@@ -164,7 +164,7 @@ class Association(Asking):
         try:
             conversation.exchange.ask_release()
             if self._driver is None:
-                with conversation.reading():
+                with conversation.reading(arguments.seconds(self.acse_timeout)):
                     self._finish_release()
                 self._close(None)
             elif self._is_driver:
@@ -186,15 +186,19 @@ class Association(Asking):
         upper, conversation = self._upper, self._conversation
         if upper is None:
             return  # still to be asked for: that is where it ends
-        if self._driver is None and not (conversation and conversation.is_with_another):
-            upper.abort()
-            self._close(self.broken)
-        elif self._is_driver:
+        if self._is_driver:
             upper.abort()
             self.finish(self.broken)
-        else:
+        elif self._driver is not None:
             upper.connection.interrupt(str(self.broken))
             self._over.wait(_SECONDS_TO_END)
+        else:
+            if conversation and conversation.is_with_another:
+                upper.connection.interrupt(str(self.broken))
+                with suppress(Expired), conversation.reading(_SECONDS_TO_END):
+                    pass
+            upper.abort()
+            self._close(self.broken)
 
     @property
     def _is_driver(self) -> bool:
@@ -209,7 +213,7 @@ class Association(Asking):
         """An operation, or a look at the connection, has shown that the association is over."""
         self._established = False
         upper = self._upper
-        if upper and not upper.is_over and self._asked_release and isinstance(error, Interrupted):
+        if self._asked_release and isinstance(error, Interrupted) and self.broken is None:
             return  # it came too late: whoever releases sees that through
         self.broken = self.broken or error
         if upper is None or self._over.is_set():

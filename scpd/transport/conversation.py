@@ -119,11 +119,15 @@ class Conversation:
         return self._asking not in (None, threading.get_ident())
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Have the stream for oneself, where no thread reads for ever: after whoever asks has its answer."""
+    def reading(self, within: float) -> Iterator[None]:
+        """Have the stream for oneself, where no thread reads for ever: after whoever asks has its answer.
+
+        Raises :class:`Expired` when that takes longer than ``within`` seconds.
+        """
         held = self._asking == threading.get_ident()
         if not held:
-            self._turn.acquire()
+            if not self._turn.acquire(timeout=min(within, threading.TIMEOUT_MAX)):
+                raise Expired("message", "another operation did not come to its end")
             self._asking = threading.get_ident()
         try:
             yield

@@ -292,7 +292,7 @@ def test_a_service_of_a_request_that_somebody_came_upon_does_not_wait_for_itself
             if what == "ask":
                 ask(conversation, echo(77))
             else:
-                with conversation.reading():
+                with conversation.reading(5):
                     pass
         except RuntimeError:
             pass
@@ -627,7 +627,7 @@ def test_the_stream_is_had_for_oneself_after_whoever_asks(talk):
     order = []
 
     def release():
-        with conversation.reading():
+        with conversation.reading(5):
             order.append("reading")
 
     releasing = soon(release)
@@ -638,5 +638,5 @@ def test_the_stream_is_had_for_oneself_after_whoever_asks(talk):
     releasing.result(PATIENCE)
     assert order == ["answer", "reading"]
     ask(conversation, FIND, pieces())
-    with conversation.reading():
+    with conversation.reading(5):
         order.append("mine")
