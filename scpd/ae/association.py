@@ -166,7 +166,7 @@ class Association(Asking):
             if self._driver is None:
                 with conversation.reading(arguments.seconds(self.acse_timeout)):
                     self._finish_release()
-                self._close(None)
+                self._close(None if upper.released else self.broken or Interrupted("it had ended before"))
             elif self._is_driver:
                 self._finish_release()
                 self.broken = self.broken or Interrupted("released by this side")

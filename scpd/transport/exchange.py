@@ -153,19 +153,21 @@ class MessageExchange:
         if self.observer:
             self.observer(Message(context_id, command), True)
         with self._sending:
+            begun = False
             try:
                 for piece in data:
                     view, is_last = piece
                     for pair in fragment.data_set(context_id, view, self._peer_maximum_length, is_last=is_last):
                         parts += pair
+                    begun = True
                     self.upper.send(*parts)
                     parts = []
+                if parts:
+                    self.upper.send(*parts)
             except BaseException:
-                if not parts:  # half a message is on its way, and nothing can follow it
+                if begun:  # half a message is on its way, and nothing can follow it
                     self.upper.abort()
                 raise
-            if parts:
-                self.upper.send(*parts)
 
     def ask_release(self) -> None:
         """Send A-RELEASE-RQ, after the message that another thread sends now."""

@@ -205,8 +205,9 @@ class UpperLayer:
     def abort(self) -> None:
         """Send A-ABORT as the service-user, if there is an association to abort."""
         self.framer.discard()
-        if self.machine.allows(Event.ABORT_REQUEST):
-            self._try(Event.ABORT_REQUEST)
+        with self._stepping:  # two threads may end it at once: one A-ABORT goes out, before anybody closes
+            if self.machine.allows(Event.ABORT_REQUEST):
+                self._try(Event.ABORT_REQUEST)
 
     def end(self) -> None:
         """See the connection off: wait for the peer's close until ARTIM expires (state Sta13), then close."""
