@@ -33,6 +33,7 @@ _DATA_SET_LIMIT = 8 * 1024 * 1024 * 1024
 _MINIMUM_RATE = 512
 _PENDING, _PENDING_PER_ADDRESS = 256, 64
 _GRACE = 10.0
+_SECONDS_TO_CTRL_C = 1.0
 
 
 class AssociationServer:
@@ -126,7 +127,9 @@ class AssociationServer:
 
     def wait(self) -> None:
         """Wait until it has been shut down."""
-        self._stopped.wait()
+        # Not without end: Ctrl-C in the moment before the system call of a wait is noticed when that returns.
+        while not self._stopped.wait(_SECONDS_TO_CTRL_C):
+            pass
 
     def stop_accepting(self) -> None:
         """Take no more connections; associations go on."""

@@ -176,7 +176,10 @@ class Connection:
         events = select.POLLOUT | select.POLLRDHUP
         while True:
             writable = select.poll()
-            writable.register(self._socket, events)
+            try:
+                writable.register(self._socket, events)
+            except ValueError:  # closed by the thread that reads
+                raise ConnectionLost("the connection was closed") from None
             ready = writable.poll(min(max(until - time.monotonic(), 0) * 1000, _LONGEST_POLL))
             if self._interrupted is not None:
                 raise Interrupted(self._interrupted)
