@@ -178,11 +178,15 @@ def connect(peer: tuple[str, int], caller: Caller) -> Connection:
     deadline = Deadline.after(caller.connect, "connect", f"no connection to {address_text(peer)} came about")
     try:
         sock = socket.create_connection(peer, caller.connect, source_address=caller.bind)
-        set_options(sock)
+        try:
+            set_options(sock)
+            where = address_text(sock.getpeername())
+        except OSError:
+            sock.close()
+            raise
     except (OSError, UnicodeError) as error:  # the latter for what can be no host name
         why = getattr(error, "strerror", None) or error
         raise ConnectionLost(f"cannot connect to {address_text(peer)}: {why}") from error
-    where = address_text(sock.getpeername())
     security = caller.security
     if security is None:
         return Connection(sock, where)
