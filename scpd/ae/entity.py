@@ -214,9 +214,13 @@ class AE(Settings):
             arguments.server_tls("ssl_context", ssl_context),
             self._forget,
         )
-        server.start()
         with self._lock:
-            self._servers.append(server)
+            self._servers.append(server)  # before it serves anybody, who may call for the shutdown of all
+        try:
+            server.start()
+        except BaseException:
+            self._forget(server)
+            raise
         if not block:
             return server
         try:

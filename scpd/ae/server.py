@@ -118,9 +118,11 @@ class AssociationServer:
         return self._handlers.events()
 
     def start(self) -> None:
-        """Listen. Raises :class:`OSError` for an address that cannot be had."""
+        """Listen, unless it was shut down already. Raises :class:`OSError` for an address that cannot be had."""
         try:
-            self._server.start()
+            with self._stopping:
+                if not self._stopped.is_set():
+                    self._server.start()
         except ScpdError as error:
             number = getattr(error.__cause__, "errno", None) or errno.EADDRNOTAVAIL
             raise OSError(number, str(error)) from None

@@ -21,7 +21,8 @@ from pydicom.uid import (
     JPEGBaseline8Bit,
 )
 
-from scpd import AE, build_context, build_role, evt
+from scpd import AE, VerificationPresentationContexts, build_context, build_role, evt
+from scpd.ae.server import AssociationServer
 from scpd.dimse.command import CFindRQ
 from scpd.errors import Aborted, ConnectionLost, Rejected
 from scpd.sop_class import (
@@ -684,3 +685,21 @@ def test_dcmtk_and_pynetdicom_are_served_over_tls(ae, peer, pynetdicom_scu, site
     assert done.returncode == 0, done.stderr
     plain = ae.associate("127.0.0.1", port)
     assert isinstance(plain.error, ConnectionLost)
+
+
+def test_a_shutdown_that_comes_before_the_server_listens_is_not_lost(ae, beside, monkeypatch):
+    """Whoever calls for it as soon as somebody is served may be quicker than the call that started the server."""
+    calls = []
+    start = AssociationServer.start
+
+    def late(server):
+        calls.append(server)
+        ae.shutdown()
+        start(server)
+
+    monkeypatch.setattr(AssociationServer, "start", late)
+    assert (
+        beside(lambda: ae.start_server(("127.0.0.1", 0), contexts=VerificationPresentationContexts)).result(PATIENCE)
+        is None
+    )
+    assert len(calls) == 1
