@@ -32,7 +32,9 @@ if TYPE_CHECKING:  # what stands here is for type checkers; __getattr__ below is
     from scpd.ae.items import (
         build_role as build_role,
     )
-    from scpd.ae.presentation import *  # noqa: F403
+    from scpd.ae.prebuilt import *  # noqa: F403 every list by its name
+    from scpd.ae.presentation import PresentationContext as PresentationContext
+    from scpd.ae.presentation import build_context as build_context
     from scpd.telemetry.logs import debug_logger as debug_logger
 
 _HOMES = {
@@ -43,6 +45,8 @@ _HOMES = {
     "SOPClassCommonExtendedNegotiation": "scpd.ae.items",
     "SOPClassExtendedNegotiation": "scpd.ae.items",
     "UserIdentityNegotiation": "scpd.ae.items",
+    "PresentationContext": "scpd.ae.presentation",
+    "build_context": "scpd.ae.presentation",
     "build_role": "scpd.ae.items",
     "debug_logger": "scpd.telemetry.logs",
 }
@@ -55,12 +59,11 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     if not name.startswith("_"):
-        presentation = import_module("scpd.ae.presentation")
-        if name in presentation.__all__:
-            return getattr(presentation, name)
+        prebuilt = import_module("scpd.ae.prebuilt")
+        if name in prebuilt.__all__:
+            return getattr(prebuilt, name)
     raise AttributeError(f"module 'scpd' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    presentation = import_module("scpd.ae.presentation")
-    return sorted({*globals(), "evt", *_HOMES, *presentation.__all__})
+    return sorted({*globals(), "evt", *_HOMES, *import_module("scpd.ae.prebuilt").__all__})

@@ -18,7 +18,7 @@ from pydicom import config
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 
 from scpd import sop_class
-from scpd.ae import presentation
+from scpd.ae import prebuilt
 from scpd.ae.presentation import PresentationContext, build_context, requestable, supportable
 from scpd.sop_class import CTImageStorage, MRImageStorage, Verification
 from scpd.wire.contexts import ContextResult
@@ -43,7 +43,7 @@ for result in (None, 0, 1, 2, 3, 4, 5):
     statuses[str(result)] = context.status
 print(json.dumps({"lists": lists, "statuses": statuses}))
 """
-LISTS = [name for name in presentation.__all__ if name.endswith("PresentationContexts")]
+LISTS = [name for name in prebuilt.__all__ if name.endswith("PresentationContexts")]
 SYNTAX_LISTS = ["ALL_TRANSFER_SYNTAXES", "DEFAULT_TRANSFER_SYNTAXES"]
 WRONG_UIDS = [
     "",
@@ -103,7 +103,7 @@ def test_the_guide_combines_the_transfer_syntaxes_of_a_supported_context():
 
 
 def test_the_guide_adds_eight_contexts_to_the_120_of_storage_and_no_ninth():
-    contexts = presentation.StoragePresentationContexts
+    contexts = prebuilt.StoragePresentationContexts
     for more in range(1, 9):
         contexts = requestable([*contexts, build_context(f"1.2.826.{more}")])
     assert len(contexts) == 128
@@ -113,10 +113,10 @@ def test_the_guide_adds_eight_contexts_to_the_120_of_storage_and_no_ninth():
 
 def test_the_guide_supports_all_of_storage_and_more():
     supported: dict = {}
-    for context in presentation.AllStoragePresentationContexts:
+    for context in prebuilt.AllStoragePresentationContexts:
         supported = supportable(supported, context.abstract_syntax, context.transfer_syntax)
     supported = supportable(supported, Verification)
-    assert len(supported) == len(presentation.AllStoragePresentationContexts) + 1 > 128
+    assert len(supported) == len(prebuilt.AllStoragePresentationContexts) + 1 > 128
 
 
 def test_the_guide_accepts_one_role_and_rejects_the_other():
@@ -664,52 +664,52 @@ def test_a_list_is_that_of_pynetdicom(asked, name):
         expected = [[uid, DEFAULT] for uid in sop_class.SERVICE_CLASSES["Inventory"]]
     else:
         expected = asked["lists"][name]
-    assert [[c.abstract_syntax, c.transfer_syntax] for c in getattr(presentation, name)] == expected
+    assert [[c.abstract_syntax, c.transfer_syntax] for c in getattr(prebuilt, name)] == expected
 
 
 def test_the_list_of_all_storage_classes_has_all_of_pynetdicoms_and_all_of_the_most_used(asked):
-    ours = {context.abstract_syntax for context in presentation.AllStoragePresentationContexts}
+    ours = {context.abstract_syntax for context in prebuilt.AllStoragePresentationContexts}
     assert ours == set(sop_class.SERVICE_CLASSES["Storage"])
     assert ours > {uid for uid, _ in asked["lists"]["AllStoragePresentationContexts"]}
-    assert ours > {context.abstract_syntax for context in presentation.StoragePresentationContexts}
+    assert ours > {context.abstract_syntax for context in prebuilt.StoragePresentationContexts}
 
 
 @pytest.mark.parametrize("name", LISTS)
 def test_a_list_holds_proposals_sorted_by_uid(name):
-    contexts = getattr(presentation, name)
+    contexts = getattr(prebuilt, name)
     assert type(contexts) is list
     assert contexts == [build_context(uid) for uid in sorted(c.abstract_syntax for c in contexts)]
     assert contexts
 
 
 def test_the_guides_120_storage_classes():
-    assert len(presentation.StoragePresentationContexts) == 120
+    assert len(prebuilt.StoragePresentationContexts) == 120
 
 
 @pytest.mark.parametrize("name", [*LISTS, *SYNTAX_LISTS])
 def test_who_alters_a_list_surprises_nobody_else(name):
-    mine, kept = getattr(presentation, name), getattr(presentation, name)
+    mine, kept = getattr(prebuilt, name), getattr(prebuilt, name)
     assert mine == kept
     if name in LISTS:
         mine[0].transfer_syntax.clear()
         mine[0].scp_role = True
     mine.clear()
-    assert getattr(presentation, name) == kept != []
+    assert getattr(prebuilt, name) == kept != []
     assert build_context(Verification).transfer_syntax == DEFAULT
 
 
 def test_an_import_statement_binds_one_list():
     bound: dict = {}
-    exec("from scpd.ae.presentation import StoragePresentationContexts as mine", bound)
+    exec("from scpd.ae.prebuilt import StoragePresentationContexts as mine", bound)
     bound["mine"][0].scu_role = True
     assert bound["mine"][0].scu_role is True
-    assert presentation.StoragePresentationContexts[0].scu_role is None
+    assert prebuilt.StoragePresentationContexts[0].scu_role is None
 
 
 def test_the_lists_of_transfer_syntaxes_can_be_sliced_added_and_altered_as_lists():
-    assert presentation.DEFAULT_TRANSFER_SYNTAXES == DEFAULT
-    assert presentation.DEFAULT_TRANSFER_SYNTAXES + [JPEGBaseline8Bit] == [*DEFAULT, JPEGBaseline8Bit]
-    syntaxes = presentation.ALL_TRANSFER_SYNTAXES[:]
+    assert prebuilt.DEFAULT_TRANSFER_SYNTAXES == DEFAULT
+    assert prebuilt.DEFAULT_TRANSFER_SYNTAXES + [JPEGBaseline8Bit] == [*DEFAULT, JPEGBaseline8Bit]
+    syntaxes = prebuilt.ALL_TRANSFER_SYNTAXES[:]
     assert syntaxes == list(sop_class.ALL_TRANSFER_SYNTAXES)
     syntaxes.remove(str(ImplicitVRLittleEndian))
     syntaxes.append(ImplicitVRLittleEndian)
@@ -717,24 +717,24 @@ def test_the_lists_of_transfer_syntaxes_can_be_sliced_added_and_altered_as_lists
 
 
 def test_all_names_are_listed_and_exist():
-    assert set(presentation.__all__) <= set(dir(presentation))
-    assert all(hasattr(presentation, name) for name in presentation.__all__)
+    assert set(prebuilt.__all__) <= set(dir(prebuilt))
+    assert all(hasattr(prebuilt, name) for name in prebuilt.__all__)
     bound: dict = {}
-    exec("from scpd.ae.presentation import *", bound)
-    assert set(presentation.__all__) <= bound.keys()
+    exec("from scpd.ae.prebuilt import *", bound)
+    assert set(prebuilt.__all__) <= bound.keys()
 
 
 @pytest.mark.parametrize(
     "name", ["PresentationContexts", "NoPresentationContexts", "CTImageStorage", "Storage", "_SuchPresentationContexts"]
 )
 def test_any_other_name_is_an_attribute_error(name):
-    with pytest.raises(AttributeError, match=f"module 'scpd.ae.presentation' has no attribute '{name}'"):
-        getattr(presentation, name)
+    with pytest.raises(AttributeError, match=f"module 'scpd.ae.prebuilt' has no attribute '{name}'"):
+        getattr(prebuilt, name)
 
 
 def test_a_type_checker_knows_every_list_and_no_other():
     """Each list is declared, and the function that makes them is hidden: with it every misspelling would be a name."""
-    tree = ast.parse(Path(presentation.__file__).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(prebuilt.__file__).read_text(encoding="utf-8"))
     declared = [
         (node.target.id, ast.unparse(node.annotation))
         for node in tree.body
@@ -747,8 +747,8 @@ def test_a_type_checker_knows_every_list_and_no_other():
 
 def test_importing_the_module_makes_no_context():
     script = """
-from scpd.ae import presentation
-print([name for name, value in vars(presentation).items() if name.endswith("Contexts") or "_SYNTAXES" in name])
+from scpd.ae import prebuilt
+print([name for name, value in vars(prebuilt).items() if name.endswith("Contexts") or "_SYNTAXES" in name])
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True, timeout=120)
     assert done.stdout == "[]\n"
