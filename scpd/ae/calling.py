@@ -9,6 +9,7 @@ from scpd.ae import arguments, evt, items
 from scpd.ae.association import Association
 from scpd.ae.handling import EVENTS, ForAll, Handling
 from scpd.ae.pdus import tap
+from scpd.ae.settings import DATA_SET_LIMIT
 from scpd.client import requestor
 from scpd.client.requestor import Caller, Proposal
 from scpd.errors import Interrupted, PeerError, ScpdError
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from scpd.dimse.command import Response
     from scpd.transport.connection import Connection
 
-_DATA_SET_LIMIT = 8 * 1024 * 1024 * 1024
 # What the peer may do at any moment: with a handler for it, a thread has to attend.
 _AT_ANY_MOMENT = (*EVENTS.values(), evt.EVT_RELEASED, evt.EVT_ABORTED, evt.EVT_CONN_CLOSE)
 
@@ -95,7 +95,7 @@ def _caller(ae: Settings, call: Call) -> Caller:
         idle=arguments.seconds(ae.network_timeout),
         write=arguments.seconds(ae.write_timeout),
         maximum_length=call.maximum_length,
-        longest_refused=_DATA_SET_LIMIT,
+        longest_refused=DATA_SET_LIMIT,
         bind=call.bind,
         security=call.security,
         negotiation=items.negotiation(call.ext_neg),
@@ -123,8 +123,8 @@ def _agree(assoc: Association, connection: Connection, call: Call, caller: Calle
         agreed.exchange,
         Peer(connection.peer, assoc.acceptor.ae_title, assoc.requestor.ae_title),
         agreed.contexts,
-        ForAll(Handling(assoc, _DATA_SET_LIMIT)),
-        longest_refused=_DATA_SET_LIMIT,
+        ForAll(Handling(assoc, DATA_SET_LIMIT)),
+        longest_refused=DATA_SET_LIMIT,
         answered=_heard_by_nobody,
     )
     return agreed

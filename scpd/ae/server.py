@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from scpd.ae import arguments, evt
 from scpd.ae.arrival import Arrival
 from scpd.ae.association import Association
+from scpd.ae.settings import DATA_SET_LIMIT
 from scpd.errors import ScpdError
 from scpd.negotiation.offer import Offer, SupportedContext
 from scpd.server.capacity import CapacityLimits
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 _ASSOCIATE_LIMIT = 1024 * 1024
 _COMMAND_LIMIT = 64 * 1024
-_DATA_SET_LIMIT = 8 * 1024 * 1024 * 1024
 _MINIMUM_RATE = 512
 _PENDING, _PENDING_PER_ADDRESS = 256, 64
 _GRACE = 10.0
@@ -75,7 +75,7 @@ class AssociationServer:
             visit=self._visit,
             limits=Limits(_ASSOCIATE_LIMIT, ae.maximum_pdu_size),
             command_limit=_COMMAND_LIMIT,
-            data_set_limit=_DATA_SET_LIMIT,
+            data_set_limit=DATA_SET_LIMIT,
             artim=arguments.seconds(ae.acse_timeout),
             write=arguments.seconds(ae.write_timeout),
             pace=Pace(arguments.seconds(ae.network_timeout), arguments.seconds(ae.dimse_timeout), _MINIMUM_RATE),
@@ -155,7 +155,7 @@ class AssociationServer:
         assoc.acceptor.address, assoc.acceptor.port = self._server.address
         assoc.acceptor.supported_contexts = self.contexts
         self._associations.add(assoc)
-        return Arrival(assoc, self._offer, self._calling, _DATA_SET_LIMIT, self._associations.discard)
+        return Arrival(assoc, self._offer, self._calling, DATA_SET_LIMIT, self._associations.discard)
 
 
 def _supported(context: PresentationContext) -> SupportedContext:

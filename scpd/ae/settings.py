@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LARGEST_PDU = 16 * 1024 * 1024
+# The longest data set of a message (bytes): of a C-STORE, and of one that nobody wants and that is read over.
+DATA_SET_LIMIT = 8 * 1024 * 1024 * 1024
 
 
 class Settings:

@@ -86,9 +86,11 @@ class Worker:
             how, clean, error = "failed", False, failure
         self._ended(self._connection)
         self._record.ended(how, clean=clean)
-        self._visit.ended(error)
-        self._upper.end()
-        self._visit.closed()
+        try:
+            self._visit.ended(error)
+        finally:
+            self._upper.end()
+            self._visit.closed()
 
     def _abort(self, why: BaseException) -> str:
         if self._upper.is_over:
