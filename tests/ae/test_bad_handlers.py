@@ -480,7 +480,7 @@ def test_a_full_disk_is_a700_leaves_nothing_and_the_association_goes_on(serve, c
 
 
 def test_a_c_store_longer_than_allowed_is_a700_and_the_association_goes_on(serve, call, monkeypatch, tmp_path):
-    monkeypatch.setattr(server, "_DATA_SET_LIMIT", 200_000)
+    monkeypatch.setattr(server, "DATA_SET_LIMIT", 200_000)
     ways = {
         "1.2.1": lambda event: event.write(tmp_path / "too-long.dcm"),
         "1.2.2": lambda event: event.dataset,
@@ -499,7 +499,7 @@ def test_a_c_store_longer_than_allowed_is_a700_and_the_association_goes_on(serve
 
 
 def test_a_refused_data_set_that_goes_on_and_on_ends_the_association(serve, call, monkeypatch):
-    monkeypatch.setattr(server, "_DATA_SET_LIMIT", 100_000)
+    monkeypatch.setattr(server, "DATA_SET_LIMIT", 100_000)
     assoc = call(serve(EVT_C_STORE=lambda event: event.dataset))
     answer = assoc.send_c_store(instance(PixelData=bytes(2_000_000)))
     assert "Status" not in answer
