@@ -14,7 +14,11 @@
     ├── Interrupted              somebody in this process asked the association to end
     ├── InvalidCommand           a command set that has no meaning (PS3.7 6.3)
     ├── UnreadableDataSet        a data set that cannot be walked as far as is needed
-    └── StoreError               an instance was not stored; carries the C-STORE status
+    ├── StoreError               an instance was not stored; carries the C-STORE status
+    ├── SettingError             a value that reads well and cannot be used, such as a file; carries its key
+    └── IdentityError            a user identity is not confirmed; says why in words for the log
+        ├── NotVerified          it does not hold
+        └── Unavailable          what would verify it is away for now
 
 An error carries its data and makes its own sentence; text that came from a peer is quoted in it.
 """
@@ -123,4 +127,37 @@ class StoreError(ScpdError):
     def __init__(self, status: int, what: str) -> None:
         super().__init__(what)
         self.status = status
+        self.what = what
+
+
+class IdentityError(ScpdError):
+    """A user identity is not confirmed (PS3.7 D.3.3.7).
+
+    ``why`` is for the log: it names no secret, and what it repeats of the peer's is quoted. ``user`` is the name that
+    was claimed, where there was one, quoted too.
+    """
+
+    def __init__(self, why: str, user: str = "") -> None:
+        super().__init__(why)
+        self.why = why
+        self.user = user
+
+
+class NotVerified(IdentityError):
+    """The identity does not hold."""
+
+
+class Unavailable(IdentityError):
+    """What would verify the identity does not answer, or cannot for now."""
+
+
+class SettingError(ScpdError):
+    """A value that reads well and cannot be used: a file that is missing, a key that fits no certificate.
+
+    ``key`` is the part of the settings that is at fault, ``what`` the sentence: what is wrong; what to do.
+    """
+
+    def __init__(self, key: str, what: str) -> None:
+        super().__init__(f"{key}: {what}")
+        self.key = key
         self.what = what
