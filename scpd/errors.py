@@ -134,13 +134,14 @@ class IdentityError(ScpdError):
     """A user identity is not confirmed (PS3.7 D.3.3.7).
 
     ``why`` is for the log: it names no secret, and what it repeats of the peer's is quoted. ``user`` is the name that
-    was claimed, where there was one, quoted too.
+    was claimed, where there was one, quoted too. ``key`` is what decided, as the configuration calls it.
     """
 
-    def __init__(self, why: str, user: str = "") -> None:
+    def __init__(self, why: str, user: str = "", key: str = "") -> None:
         super().__init__(why)
         self.why = why
         self.user = user
+        self.key = key
 
 
 class NotVerified(IdentityError):

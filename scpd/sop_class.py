@@ -184,6 +184,11 @@ MOST_USED_STORAGE: tuple[UID, ...] = tuple(
     sorted(SOP_CLASSES[keyword] for keyword in _MOST_USED.split() if keyword in SOP_CLASSES)
 )
 
+# Classes by which a peer asks for what is held, rather than bringing or changing something.
+READING: frozenset[str] = frozenset(
+    uid for keyword, uid in {**SOP_CLASSES, **_YOUNGER}.items() if keyword.endswith(("Find", "Move", "Get", "Query"))
+)
+
 # Group names that a configuration may use for many SOP classes at once.
 GROUPS: dict[str, tuple[UID, ...]] = {"verification": VERIFICATION, "storage": STORAGE}
 

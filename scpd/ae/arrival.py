@@ -52,12 +52,13 @@ class Arrival(Visit):
         """EVT_CONN_OPEN."""
         assoc = self._assoc
         assoc.connected(upper, driven=True)
-        host, _, port = upper.connection.peer.rpartition(":")
-        assoc.requestor.address, assoc.requestor.port = host.strip("[]"), int(port)
+        connection = upper.connection
+        assoc.requestor.address = connection.host
+        assoc.requestor.port = int(connection.peer.rpartition(":")[2])
         assoc.tell(evt.EVT_CONN_OPEN, address=(assoc.requestor.address, assoc.requestor.port))
         assoc.must_go_on()
 
-    def requested(self, request: AssociateRQ) -> Offer | Rejection:
+    def requested(self, request: AssociateRQ) -> Rejection | None:
         """EVT_REQUESTED; who may call at all."""
         assoc = self._assoc
         assoc.requestor.requested(request)
@@ -67,7 +68,9 @@ class Arrival(Visit):
             return reject.calling_ae_title(
                 f"calling AE title {quote(request.calling_ae_title)} is not among those required", "require_calling_aet"
             )
-        return replace(self.offer, extensions=self._extensions()) if self._has_extensions() else self.offer
+        if self._has_extensions():
+            self.offer = replace(self.offer, extensions=self._extensions())
+        return None
 
     def identify(self, claims: tuple[UserIdentityRQ, ...]) -> UserIdentityAC | Rejection | None:
         """EVT_USER_ID: a verified identity is answered when that was asked for (PS3.7 D.3.3.7.2)."""

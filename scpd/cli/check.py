@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from scpd.cli.main import BAD_CONFIGURATION, FINE
 from scpd.config import Config, load
-from scpd.daemon.build import check
+from scpd.daemon.surroundings import Surroundings
 from scpd.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -22,12 +22,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     try:
         config = load(args.config)
-        faults: Sequence[str] = check(config)
+        surroundings = Surroundings(config)
+        faults: Sequence[str] = surroundings.faults
     except ConfigurationError as error:
         faults = error.faults
     if faults:
         print(*faults, sep="\n")
         return BAD_CONFIGURATION
+    for warning in surroundings.warnings:
+        print(f"warning: {warning}")
     print(f"{args.config}: fine: {summary(config)}")
     return FINE
 

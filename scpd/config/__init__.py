@@ -3,28 +3,39 @@
 Knows the keys, their bounds and their defaults; refuses to know what is built from them.
 """
 
+from scpd.config.access import AccessEntry, AllowRule, DenyRule
 from scpd.config.contexts import ContextConfig, ContextEntry
 from scpd.config.effective import effective
 from scpd.config.limits import LimitsConfig
 from scpd.config.load import load
 from scpd.config.logging import LoggingConfig
 from scpd.config.model import Config
+from scpd.config.peers import PeerConfig
 from scpd.config.schema import schema
 from scpd.config.server import ServerConfig
 from scpd.config.storage import StorageConfig
 from scpd.config.timeouts import TimeoutsConfig
+from scpd.config.tls import PeerTLSConfig, TLSConfig
+from scpd.config.user_identity import UserIdentityConfig
 from scpd.config.values import Endpoint
 
 __all__ = [
+    "AccessEntry",
+    "AllowRule",
     "Config",
     "ContextConfig",
     "ContextEntry",
+    "DenyRule",
     "Endpoint",
     "LimitsConfig",
     "LoggingConfig",
+    "PeerConfig",
+    "PeerTLSConfig",
     "ServerConfig",
     "StorageConfig",
+    "TLSConfig",
     "TimeoutsConfig",
+    "UserIdentityConfig",
     "effective",
     "load",
     "schema",

@@ -13,6 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from scpd.config.faults import shown
 from scpd.config.kinds import Kind
+from scpd.config.lists import OneOrMore
 from scpd.config.section import Section
 from scpd.config.uids import (
     SYNTAX_GROUPS,
@@ -36,31 +37,6 @@ class ContextConfig:
     scp_role: bool | None = None
 
 
-class OneOrMore:
-    """Under a tuple: a single name stands for a list of one, and is written back as such."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(
-            self.spread,
-            handler(source),
-            serialization=core_schema.plain_serializer_function_ser_schema(self.gather, when_used="json"),
-        )
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        several = {**handler(schema), "minItems": 1}
-        return {"anyOf": [several["items"], several]}
-
-    @staticmethod
-    def spread(value: Any) -> Any:
-        if value in ([], ()):
-            raise ValueError("the list is empty; write at least one name")
-        return [value] if isinstance(value, str | int) else value
-
-    @staticmethod
-    def gather(names: tuple[str, ...]) -> Any:
-        return names[0] if len(names) == 1 else list(names)
-
-
 class NameAlone:
     """Under a context: a name alone stands for the mapping with that SOP class and nothing else."""
 
@@ -68,7 +44,7 @@ class NameAlone:
         return core_schema.no_info_before_validator_function(self.spread, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"anyOf": [_SOP_CLASS.schema, handler(schema)]}
+        return {"anyOf": [SOP_CLASS.schema, handler(schema)]}
 
     @staticmethod
     def spread(value: Any) -> Any:
@@ -91,7 +67,7 @@ def _names_schema(title: str, *names: Iterable[str]) -> dict[str, Any]:
     return {"title": title, "anyOf": [{"enum": every}, _UID_SCHEMA]}
 
 
-_SOP_CLASS = Kind(parse_sop_class, _as_it_is, _names_schema("SOPClass", GROUPS, SOP_CLASSES))
+SOP_CLASS = Kind(parse_sop_class, _as_it_is, _names_schema("SOPClass", GROUPS, SOP_CLASSES))
 _TRANSFER_SYNTAX = Kind(
     parse_transfer_syntax,
     _as_it_is,
@@ -105,7 +81,7 @@ Role = Annotated[bool | None, _ROLE]
 class ContextEntry(Section):
     """One entry of the list: some SOP classes, and what holds for each of them."""
 
-    sop_classes: Annotated[tuple[Annotated[str, _SOP_CLASS], ...], OneOrMore()] = Field(
+    sop_classes: Annotated[tuple[Annotated[str, SOP_CLASS], ...], OneOrMore()] = Field(
         description="The SOP classes that this entry is about: one or a list of groups (verification, "
         "storage), keywords of PS3.6 annex A, and UIDs, private ones included."
     )

@@ -14,14 +14,20 @@ from pydantic_core import CoreSchema, core_schema
 from scpd.config.faults import shown
 from scpd.config.values import (
     format_duration,
+    format_rate,
     format_size,
+    parse_certificate_glob,
     parse_duration,
     parse_endpoint,
     parse_folder,
+    parse_network,
+    parse_rate,
     parse_size,
     parse_text,
     parse_title,
+    parse_title_glob,
     parse_whole_number,
+    parse_yes_or_no,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
 Number = TypeVar("Number", int, float)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kind:
     """Puts a parse function, its way back and its JSON Schema under a pydantic field, by ``Annotated``."""
 
@@ -107,3 +113,12 @@ TEXT = Kind(parse_text, _as_it_is, {"type": "string", "minLength": 1})
 AE_TITLE = Kind(parse_title, _as_it_is, {"type": "string", "minLength": 1, "maxLength": 16})
 ENDPOINT = Kind(parse_endpoint, str, {"type": "string", "pattern": r"^.+:[0-9]{1,5}$"})
 FOLDER = Kind(parse_folder, str, {"type": "string", "minLength": 1})
+FILE = FOLDER
+# What stands in its place wherever a configuration is shown.
+MASK = "********"
+SECRET = Kind(parse_text, lambda _: MASK, {"type": "string", "minLength": 1})
+YES_OR_NO = Kind(parse_yes_or_no, _as_it_is, {"type": "boolean"})
+NETWORK = Kind(parse_network, _as_it_is, {"type": "string", "minLength": 1})
+TITLE_GLOB = Kind(parse_title_glob, _as_it_is, {"type": "string", "minLength": 1, "maxLength": 16})
+CERTIFICATE_GLOB = Kind(parse_certificate_glob, _as_it_is, {"type": "string", "pattern": "^[A-Za-z]+[=:].+$"})
+RATE = Kind(parse_rate, format_rate, {"anyOf": [{"type": "string", "pattern": "^[0-9]+/[0-9]*(s|m|h)$"}, {"const": 0}]})

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from scpd.config.kinds import size, whole_number
+from scpd.config.kinds import RATE, size, whole_number
 from scpd.config.section import Section
 from scpd.config.values import GiB, KiB, MiB
 
@@ -62,4 +62,14 @@ class LimitsConfig(Section):
         description="The least bytes per second that a message must make, averaged over "
         "timeouts.message (default 512; 0 is no such bound), so that a peer cannot hold a thread by "
         "sending a byte now and then.",
+    )
+    rate_per_address: Annotated[tuple[int, float], RATE] = Field(
+        default=(0, 0.0),
+        description="How many associations one address may ask for, as in 10/s or 100/m (default 0, no such bound): "
+        "the next one is rejected as transient, local limit exceeded.",
+    )
+    rate_per_title: Annotated[tuple[int, float], RATE] = Field(
+        default=(0, 0.0),
+        description="How many associations one calling AE title may ask for, as in 10/s or 100/m (default 0, no such "
+        "bound): the next one is rejected as transient, temporary congestion.",
     )

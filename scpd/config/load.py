@@ -55,7 +55,8 @@ def build(document: Document) -> Config:
     faults += clashes(stated, document)
     if faults or file is None:
         raise ConfigurationError(sentences(faults, document.file))
-    return Config(servers=tuple(each.server for each in stated), logging=file.logging, places=_places(document, stated))
+    process = {key: getattr(file, key) for key in PROCESS_KEYS if key != "servers"}
+    return Config(servers=tuple(each.server for each in stated), **process, places=_places(document, stated))
 
 
 def _placed(findings: Iterable[Finding], document: Document, layer: Layer) -> Iterator[Fault]:

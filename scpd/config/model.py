@@ -6,11 +6,14 @@ knows for each key the line that decides it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from pydantic import Field, InstanceOf, field_validator
 
 from scpd.config.faults import KeyPath
+from scpd.config.kinds import TEXT
 from scpd.config.logging import LoggingConfig
+from scpd.config.peers import PeerConfig
 from scpd.config.section import Section
 from scpd.config.server import ServerConfig
 
@@ -41,6 +44,7 @@ class Config(Section):
     """A valid configuration. Two are equal when they say the same, wherever it stands."""
 
     servers: tuple[ServerConfig, ...]
+    peers: Mapping[str, PeerConfig] = Field(default_factory=dict)
     logging: LoggingConfig = LoggingConfig()
     places: InstanceOf[Places] = Field(default=Places(), exclude=True, repr=False)
 
@@ -58,6 +62,12 @@ class Config(Section):
         line = self._origins(server).lines.get(key)
         return f"{self.places.file}:{line}" if line else DEFAULT
 
+    def near(self, server: str | int | None, key: str) -> str:
+        """The same, or where the section begins that a key is missing from."""
+        while key and self.where(server, key) == DEFAULT:
+            key = key.rpartition(".")[0]
+        return self.where(server, key) if key else self.places.file or DEFAULT
+
     def _origins(self, server: str | int | None) -> Origins:
         if server is None:
             return self.places.process
@@ -70,10 +80,13 @@ class Config(Section):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Config):
             return NotImplemented
-        return (self.servers, self.logging) == (other.servers, other.logging)
+        return self._said() == other._said()
 
     def __hash__(self) -> int:
-        return hash((self.servers, self.logging))
+        return hash(self._said())
+
+    def _said(self) -> tuple[object, ...]:
+        return self.servers, frozenset(self.peers.items()), self.logging
 
 
 def named(servers: tuple[ServerConfig, ...]) -> tuple[ServerConfig, ...]:
@@ -102,6 +115,9 @@ class ConfigFile(ServerConfig):
         default=(),
         description="The servers of this process (default: one, made of the keys at the top); each takes "
         "what it does not say from the top, mappings key by key, lists as a whole.",
+    )
+    peers: dict[Annotated[str, TEXT], PeerConfig] = Field(
+        default_factory=dict, description="Remote Application Entities by name (default none)."
     )
     logging: LoggingConfig = Field(default_factory=LoggingConfig, description="The log of the whole process.")
 

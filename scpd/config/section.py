@@ -14,16 +14,36 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def section_of(annotation: Any) -> type[Section] | None:
-    """The section that a field holds, also within a list or an ``Annotated``."""
+def sections_of(annotation: Any) -> tuple[type[Section], ...]:
+    """The sections that a field may hold, also within a list or an ``Annotated``; several where a ``kind`` tells."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation
-    return next(filter(None, map(section_of, get_args(annotation))), None)
+        return (annotation,)
+    return tuple(section for each in get_args(annotation) for section in sections_of(each))
 
 
-def section_at(model: type[Section], path: tuple[str | int, ...]) -> type[Section]:
-    """The section that lies at ``path`` under ``model``; the last one on the way where there is none."""
+def kind_of(section: type[Section]) -> str | None:
+    """The word that its key ``kind`` must have, where it is one of several."""
+    field = section.model_fields.get("kind")
+    return get_args(field.annotation)[0] if field else None
+
+
+def section_at(model: type[Section], path: tuple[str | int, ...], data: Any) -> type[Section]:
+    """The section that lies at ``path`` under ``model``; the last one on the way where there is none.
+
+    ``data`` is what was to become a ``model``: its ``kind`` tells between sections.
+    """
+    sections: tuple[type[Section], ...] = (model,)
     for part in path:
-        if isinstance(part, str) and part in model.model_fields:
-            model = section_of(model.model_fields[part].annotation) or model
-    return model
+        data = _part(data, part)
+        if isinstance(part, str) and part in sections[0].model_fields:
+            sections = sections_of(sections[0].model_fields[part].annotation) or sections
+        if len(sections) > 1 and isinstance(data, dict):
+            sections = tuple(each for each in sections if kind_of(each) == data.get("kind")) or sections
+    return sections[0]
+
+
+def _part(data: Any, part: str | int) -> Any:
+    try:
+        return data[part]
+    except (KeyError, IndexError, TypeError):
+        return None

@@ -4,12 +4,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from scpd.config.access import AccessEntry
 from scpd.config.contexts import ContextConfig, ContextEntry, NameAlone, parse_not_empty, resolve
 from scpd.config.kinds import AE_TITLE, ENDPOINT, TEXT
 from scpd.config.limits import LimitsConfig
 from scpd.config.section import Section
 from scpd.config.storage import StorageConfig
 from scpd.config.timeouts import TimeoutsConfig
+from scpd.config.tls import TLSConfig
+from scpd.config.user_identity import UserIdentityConfig
 from scpd.config.values import Endpoint
 
 Contexts = Annotated[tuple[Annotated[ContextEntry, NameAlone()], ...], BeforeValidator(parse_not_empty)]
@@ -55,6 +58,19 @@ class ServerConfig(Section):
         default="any",
         description="Which called AE title is served (default any): check rejects an association that calls "
         "another title than ae_title, any serves it, since many modalities are set up carelessly.",
+    )
+    tls: TLSConfig | None = Field(
+        default=None,
+        description="What protects the connections (default null: nothing does); all of them begin with TLS then, on "
+        "this port.",
+    )
+    access: tuple[AccessEntry, ...] = Field(
+        default=(),
+        description="Who may associate, and what they may do (default: everybody, everything): rules, of which the "
+        "first that matches decides; whom none matches is let in, so that a list usually ends with - deny: all.",
+    )
+    user_identity: UserIdentityConfig = Field(
+        default_factory=UserIdentityConfig, description="What becomes of who a peer says it is."
     )
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much the server takes on at most.")
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig, description="How long the server waits at most.")

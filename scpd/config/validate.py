@@ -12,13 +12,16 @@ from pydantic import ValidationError
 
 from scpd.config.faults import MOST_FAULTS, KeyPath, nearest, shown
 from scpd.config.model import PROCESS_KEYS, ConfigFile
-from scpd.config.section import Section, section_at, section_of
+from scpd.config.section import Section, kind_of, section_at, sections_of
 from scpd.config.uids import UnknownName
+from scpd.config.user_identity import PROVIDERS
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 S = TypeVar("S", bound=Section)
+
+_KINDS = ", ".join(filter(None, map(kind_of, PROVIDERS)))
 
 
 @dataclass(frozen=True)
@@ -36,23 +39,44 @@ def validate(model: type[S], data: dict[str, Any]) -> tuple[S | None, list[Findi
         return model.model_validate(data), []
     except ValidationError as error:
         details = error.errors(include_url=False)
-        return None, [_finding(model, each) for each in details[: MOST_FAULTS + 1]]
+        return None, [_finding(model, each, data) for each in details[: MOST_FAULTS + 1]]
 
 
-def _finding(model: type[Section], error: ErrorDetails) -> Finding:
-    path = error["loc"]
+def _finding(model: type[Section], error: ErrorDetails, data: dict[str, Any]) -> Finding:
+    path = _without_kinds(error["loc"], data)
     if error["type"] == "extra_forbidden":
-        return Finding(path, _unknown_key(section_at(model, path[:-1]), path), tells_value=False)
+        return Finding(path, _unknown_key(section_at(model, path[:-1], data), path), tells_value=False)
     if error["type"] == "missing":
         return Finding(path[:-1], f"{path[-1]} is missing; write it", tells_value=False)
-    return Finding(path, _wrong_value(model, error))
+    return Finding(path, _wrong_value(section_at(model, path, data), error))
 
 
-def _wrong_value(model: type[Section], error: ErrorDetails) -> str:
+def _without_kinds(location: KeyPath, data: Any) -> KeyPath:
+    """Pydantic's location without the kinds that it names on the way, which are no keys."""
+    path: list[str | int] = []
+    for part in location:
+        if isinstance(data, dict) and part not in data and part == data.get("kind"):
+            continue
+        path.append(part)
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            data = None
+    return tuple(path)
+
+
+def _wrong_value(section: type[Section], error: ErrorDetails) -> str:
     value, context = error["input"], error.get("ctx", {})
     if error["type"] == "value_error" and value is not None:
         cause = context["error"]
         return cause.sentence() if isinstance(cause, UnknownName) else str(cause)
+    if error["type"] == "union_tag_not_found" and isinstance(value, dict):
+        return f"kind is missing; write kind: and one of {_KINDS}"
+    if error["type"] == "union_tag_invalid":
+        near = nearest(str(context["tag"]), _KINDS.split(", "))
+        return f"kind {shown(context['tag'])} is not known; " + (
+            f"did you mean {near!r}?" if near else f"write {_KINDS}"
+        )
     if value is None:
         return "has no value; write one, or leave the key out"
     if error["type"] == "literal_error":
@@ -60,7 +84,7 @@ def _wrong_value(model: type[Section], error: ErrorDetails) -> str:
     if error["type"] == "tuple_type":
         return f"{shown(value)} is not a list; write [a, b], or lines that begin with '- '"
     if error["type"] in ("model_type", "model_attributes_type"):
-        known = ", ".join(section_at(model, error["loc"]).model_fields)
+        known = ", ".join(section.model_fields)
         return f"{shown(value)} is not a mapping; write keys beneath it: {known}"
     return f"{shown(value)} is not valid here; scpd schema says what is"
 
@@ -81,7 +105,7 @@ def _elsewhere(key: str) -> str | None:
     if key in ConfigFile.model_fields:
         return f"{key} (one level up)"
     for name, field in ConfigFile.model_fields.items():
-        section = section_of(field.annotation)
-        if section and key in section.model_fields:
-            return f"{name}.{key}"
+        for section in sections_of(field.annotation)[:1]:
+            if key in section.model_fields:
+                return f"{name}.{key}"
     return None

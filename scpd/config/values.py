@@ -32,6 +32,8 @@ _SIZE = re.compile(rf"({_DIGITS}) ?([KMG]iB)?", re.ASCII)
 _TIME = re.compile(rf"({_DIGITS}) ?(ms|s|m|h)", re.ASCII)
 _ENDPOINT = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})", re.ASCII)
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?", re.ASCII)
+_RATE = re.compile(r"([0-9]{1,6})/([0-9]{1,6})?(s|m|h)", re.ASCII)
+_CERTIFICATE_NAME = re.compile(r"[A-Za-z]{1,32}[=:].{1,256}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _LONGEST_HOST_NAME = 253
@@ -172,6 +174,66 @@ def with_advice(parse: Callable[[str], str], text: str, advice: str) -> str:
 def parse_folder(value: object) -> Path:
     """A path of the file system, as it stands: relative to the folder in which scpd was started."""
     return value if isinstance(value, Path) else Path(parse_text(value))
+
+
+def parse_yes_or_no(value: object) -> bool:
+    """Yes or no, as YAML has them: true, false."""
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"{shown(value)} is neither; write true or false")
+
+
+def parse_network(value: object) -> str:
+    """An IP address, or a network as ``10.20.0.0/16``."""
+    text = parse_text(value)
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError(f"{shown(text)} is not {_network_meant(text)}") from None
+    return text
+
+
+def _network_meant(text: str) -> str:
+    try:
+        meant = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return "an address; write an IP address or a network, as in 10.20.0.0/16"
+    return f"a network, since its address goes beyond the prefix; write {meant}"
+
+
+def parse_title_glob(value: object) -> str:
+    """An AE title, in which ``*`` is any text and ``?`` any character."""
+    return with_advice(parse_ae_title, parse_text(value), "write 1 to 16 characters, as in CT*")
+
+
+def parse_certificate_glob(value: object) -> str:
+    """A name in a certificate, as ``CN=ct*.hospital.example`` or ``DNS:*.hospital.example``."""
+    text = parse_text(value)
+    if not _CERTIFICATE_NAME.fullmatch(text):
+        raise ValueError(
+            f"{shown(text)} is no name of a certificate; write its kind before it, as in CN=ct*.hospital.example "
+            "or DNS:ct*.hospital.example"
+        )
+    return text
+
+
+def parse_rate(value: object) -> tuple[int, float]:
+    """So many times in so many seconds: ``10/s``, ``100/m``, ``5/10s``; 0 is no bound."""
+    if value in (0, "0") and not isinstance(value, bool):
+        return 0, 0.0
+    found = _RATE.fullmatch(value) if isinstance(value, str) else None
+    if not found or not int(found[1]) or found[2] == "0":
+        raise ValueError(f"{shown(value)} is not a rate; write a number for a time, as in 10/s or 100/m")
+    return int(found[1]), int(found[2] or 1) * TIME_UNITS[found[3]] / 1000
+
+
+def format_rate(rate: tuple[int, float]) -> str | int:
+    """The text that :func:`parse_rate` reads as this rate."""
+    times, seconds = rate
+    if not times:
+        return 0
+    period = format_duration(seconds)
+    return f"{times}/{period.removeprefix('1')}" if period in ("1s", "1m", "1h") else f"{times}/{period}"
 
 
 def _is_number_or_text(value: object) -> bool:

@@ -1,21 +1,21 @@
-"""Configuration → running parts: the only file where the two meet."""
+"""Configuration → running parts. With ``doors.py`` and ``surroundings.py`` the only place where the two meet."""
 
 from __future__ import annotations
 
-import ipaddress
-import os
-import socket
 from functools import partial
 from typing import TYPE_CHECKING
 
+from scpd.daemon.doors import Doorkeepers
+from scpd.errors import ConfigurationError, SettingError
 from scpd.negotiation.offer import Offer, SupportedContext
 from scpd.server.capacity import CapacityLimits
+from scpd.server.guard import Guard
 from scpd.server.server import Server
 from scpd.server.visit import Visit
 from scpd.server.worker import Terms
 from scpd.services.storage import Storage, StorageRules
 from scpd.services.verification import Verification
-from scpd.sop_class import SOP_CLASSES, STORAGE, VERIFICATION, uid_keyword
+from scpd.sop_class import VERIFICATION
 from scpd.storage.paths import PathTemplate
 from scpd.storage.store import Store, StorePolicy
 from scpd.transport.exchange import Pace
@@ -23,42 +23,51 @@ from scpd.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from scpd.wire.framing import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    import ssl
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from scpd.config import Config, Endpoint, ServerConfig, StorageConfig
+    from scpd.config import Config, PeerTLSConfig, ServerConfig, StorageConfig, TLSConfig
     from scpd.services.service import Service
-
-_KNOWN_BUT_NOT_STORED = frozenset(map(str, SOP_CLASSES.values())) - frozenset(map(str, STORAGE))
-_OPEN_TO_ALL = (
-    "anybody who reaches this port may store: it listens on every interface, without TLS, for any called AE title; "
-    "bind one address, or put a firewall before it"
-)
+    from scpd.transport.profiles import TLSFiles
 
 
 class Parts:
-    """What a configuration is built into: the servers, not yet listening, and the stores they share."""
+    """What a configuration is built into: the servers, not yet listening, and what they share.
+
+    Raises :class:`ConfigurationError` where a file has changed since it was checked.
+    """
 
     def __init__(self, config: Config) -> None:
         self.stores: dict[tuple[Path, StorePolicy], Store] = {}
+        self._doorkeepers = Doorkeepers()
         self.servers = tuple(self._server(config, server) for server in config.servers)
 
     def close(self) -> None:
         """Give back what building took."""
+        self._doorkeepers.close()
         for store in self.stores.values():
             store.close()
 
     def _server(self, config: Config, server: ServerConfig) -> Server:
-        visit = Visit(_offer(server), self._services(server))
+        where = partial(config.where, server.name)
+        try:
+            doors = self._doorkeepers.doors(server)
+            tls = security(server.tls) if server.tls else None
+        except SettingError as error:
+            raise ConfigurationError([f"{where(error.key)}: {error}"]) from error
+        guard = Guard(_offer(server), self._services(server), doors)
+        for_all = Visit(guard.offer, guard.services) if doors.are_open else None
         terms = Terms(
-            visit=lambda _: visit,
+            visit=guard.visit if for_all is None else lambda _: for_all,
+            turns_away=guard.turns_away if doors.access else None,
             limits=Limits(associate=server.limits.association_request, data=server.limits.pdu_length),
             command_limit=server.limits.command_set,
             data_set_limit=server.limits.data_set,
             artim=server.timeouts.artim,
             write=server.timeouts.write,
             pace=Pace(server.timeouts.idle, server.timeouts.message, server.limits.minimum_rate),
-            where=partial(config.where, server.name),
+            where=where,
         )
         limits = CapacityLimits(
             server.limits.associations,
@@ -66,7 +75,7 @@ class Parts:
             server.limits.pending,
             server.limits.pending_per_address,
         )
-        return Server(server.name, (server.bind.host, server.bind.port), terms, limits)
+        return Server(server.name, (server.bind.host, server.bind.port), terms, limits, tls)
 
     def _services(self, server: ServerConfig) -> Mapping[str, Service]:
         rules = StorageRules(PathTemplate(server.storage.path), server.limits.data_set, server.storage.verify)
@@ -85,6 +94,23 @@ class Parts:
         return self.stores[key]
 
 
+def security(tls: TLSConfig) -> ssl.SSLContext:
+    """The TLS of a server. Raises :class:`SettingError` with the key under ``tls`` of what cannot be used."""
+    from scpd.transport import profiles  # noqa: PLC0415 not for a start without it
+
+    try:
+        return profiles.server_context(tls_files(tls), client=tls.client, profile=tls.profile)
+    except SettingError as error:
+        raise SettingError(f"tls.{error.key}", error.what) from error
+
+
+def tls_files(tls: TLSConfig | PeerTLSConfig) -> TLSFiles:
+    """The files that a section names."""
+    from scpd.transport.profiles import TLSFiles  # noqa: PLC0415 as above
+
+    return TLSFiles(tls.certificate, tls.key, tls.key_password, tls.ca, tls.crl)
+
+
 def _offer(server: ServerConfig) -> Offer:
     return Offer(
         ae_title=server.ae_title,
@@ -100,52 +126,3 @@ def _offer(server: ServerConfig) -> Offer:
         implementation_class_uid=IMPLEMENTATION_CLASS_UID,
         implementation_version_name=IMPLEMENTATION_VERSION_NAME,
     )
-
-
-def check(config: Config) -> list[str]:
-    """The faults of what surrounds the configuration, each as ``file:line: key: what; what to do``.
-
-    Looks, and changes nothing: neither is a directory made nor an address taken.
-    """
-    faults: dict[str, None] = {}
-    for server in config.servers:
-        for key, what in (*_served(server), *_directory(server.storage.directory), *_address(server.bind)):
-            faults[f"{config.where(server.name, key)}: {key}: {what}"] = None
-    return list(faults)
-
-
-def warnings(config: Config) -> Iterator[tuple[str, str]]:
-    """What is allowed but seldom meant: (server, sentence)."""
-    for server in config.servers:
-        if server.called_ae_title == "any" and _is_everywhere(server.bind.host):
-            yield server.name, _OPEN_TO_ALL
-
-
-def _is_everywhere(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        return not host
-
-
-def _served(server: ServerConfig) -> Iterator[tuple[str, str]]:
-    for context in server.supported():
-        uid = context.abstract_syntax
-        if uid in _KNOWN_BUT_NOT_STORED and uid not in VERIFICATION:
-            yield "contexts", f"{uid_keyword(uid)} is not served by this version; write classes of storage"
-
-
-def _directory(directory: Path) -> Iterator[tuple[str, str]]:
-    key = "storage.directory"
-    nearest = next(one for one in (directory.absolute(), *directory.absolute().parents) if one.exists())
-    if not nearest.is_dir():
-        yield key, f"{nearest} is not a directory; name one, or remove the file"
-    elif not os.access(nearest, os.W_OK | os.X_OK, effective_ids=True):
-        yield key, f"{nearest} cannot be written to by this user, or is mounted read-only; mend its rights or its mount"
-
-
-def _address(bind: Endpoint) -> Iterator[tuple[str, str]]:
-    try:
-        socket.getaddrinfo(bind.host or None, bind.port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        yield "bind", f"{bind.host} is no address of a machine: {error.strerror}; write an IP address"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from scpd.daemon import build
 from scpd.daemon.signals import Signals
+from scpd.daemon.surroundings import Surroundings
 from scpd.errors import ConfigurationError
 from scpd.telemetry import logs
 from scpd.transport.connection import address_text
@@ -57,9 +58,11 @@ class Supervisor:
 
     def run(self) -> int:
         """Start, serve, stop."""
-        faults = build.check(self._config)
-        if faults:
-            raise ConfigurationError(faults)
+        surroundings = Surroundings(self._config)
+        if surroundings.faults:
+            raise ConfigurationError(surroundings.faults)
+        for warning in surroundings.warnings:
+            self._log.warning(warning)
         parts = build.Parts(self._config)
         # From here on a signal is an orderly stop.
         signals = Signals(_SIGNALS)
@@ -86,8 +89,6 @@ class Supervisor:
                     "less space is free than storage.reserve: every C-STORE will be answered A700",
                     directory=str(store.directory),
                 )
-        for server, sentence in build.warnings(self._config):
-            self._log.warning(sentence, server=server)
         for configured, started in zip(self._config.servers, parts.servers, strict=True):
             started.start()
             self._log.info(

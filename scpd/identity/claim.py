@@ -49,9 +49,13 @@ class User(NamedTuple):
 
 
 class Provider(Protocol):
-    """Verifies claims of some forms. One is shared by all workers of a server, each in its own thread."""
+    """Verifies claims of some forms. One is shared by all workers of a server, each in its own thread.
+
+    ``warning`` says what is wrong with its files by now, while it goes on with what it read before; or it is empty.
+    """
 
     forms: frozenset[int]
+    warning: str
 
     def verify(self, claim: Claim) -> User:
         """Who it is, in bounded time and memory.

@@ -27,7 +27,7 @@ def decide(
     """Accept or reject one proposed context, with the roles that hold in it.
 
     The results are those of PS3.8 table 9-18: 3 when the abstract syntax is unknown, 4 when no transfer syntax is
-    shared, 1 when role selection leaves neither side a role.
+    shared, 1 when role selection leaves neither side a role or the context is not for this peer.
     """
 
     def rejected(result: ContextResult, why: str) -> RejectedContext:
@@ -45,4 +45,5 @@ def decide(
     if granted.none:
         return rejected(ContextResult.USER_REJECTION, "none of the proposed roles is accepted"), granted
     accepted = AcceptedContext(proposed.context_id, proposed.abstract_syntax, syntax, granted.as_scu, granted.as_scp)
-    return accepted, granted
+    forbidden = offer.forbids(accepted) if offer.forbids else ""
+    return (rejected(ContextResult.USER_REJECTION, forbidden), roles.DEFAULT) if forbidden else (accepted, granted)

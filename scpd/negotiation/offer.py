@@ -53,7 +53,10 @@ NO_EXTENSIONS = Extensions()
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What an acceptor supports. ``contexts`` is keyed by abstract syntax UID; lengths are in bytes."""
+    """What an acceptor supports. ``contexts`` is keyed by abstract syntax UID; lengths are in bytes.
+
+    ``forbids`` says why a context that could be accepted is not for this peer, or nothing.
+    """
 
     ae_title: str
     contexts: Mapping[str, SupportedContext]
@@ -63,6 +66,7 @@ class Offer:
     implementation_class_uid: str = ""
     implementation_version_name: str = ""
     extensions: Extensions = NO_EXTENSIONS
+    forbids: Callable[[AcceptedContext], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

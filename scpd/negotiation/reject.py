@@ -50,6 +50,11 @@ def called_ae_title(why: str, key: str) -> Rejection:
     return Rejection(AssociateRJ(_P, _USER, 7), why, key)
 
 
+def not_welcome(why: str, key: str) -> Rejection:
+    """This peer is not let in, and neither of its titles is the reason."""
+    return Rejection(AssociateRJ(_P, _USER, 1), why, key)
+
+
 def protocol_version(why: str) -> Rejection:
     """The peer does not speak version 1 of the protocol."""
     return Rejection(AssociateRJ(_P, _ACSE, 2), why)

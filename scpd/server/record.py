@@ -55,8 +55,14 @@ class Record:
         """An A-ASSOCIATE-RQ came."""
         self._facts["calling"] = _title(request.calling_ae_title)
         self._facts["called"] = _title(request.called_ae_title)
+        if self._connection.tls:
+            self._facts["tls"] = f"{self._connection.tls.version} {self._connection.tls.cipher}"
         implementation = request.user_information.implementation_version_name
         self._facts["implementation"] = quote(implementation, AE_TITLE_LENGTH)
+
+    def note(self, facts: Mapping[str, object]) -> None:
+        """More facts of this connection; with ``warnings`` among them its line is a warning."""
+        self._facts.update(facts)
 
     def rejected(self, rejection: Rejection, where: Callable[[str], str]) -> None:
         """The association was rejected: this is its line."""
@@ -100,7 +106,8 @@ class Record:
             level("connection without association", **facts)
             return
         problems = dict(self._problems)
-        level = self._log.info if clean and not problems else self._log.warning
+        as_it_should_be = clean and not problems and not self._facts.get("warnings")
+        level = self._log.info if as_it_should_be else self._log.warning
         level("association", **facts, **self._accepted(), messages=dict(self._messages), problems=problems)
 
     def _accepted(self) -> dict[str, object]:

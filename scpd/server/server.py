@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from scpd.identity.rates import Buckets, Rate
 from scpd.server.capacity import Capacity, CapacityLimits
 from scpd.server.record import Record, new_id
 from scpd.server.worker import Terms, Worker
@@ -46,6 +47,8 @@ class Server:
         self._changed = threading.Condition()
         self._stopping = threading.Lock()
         self._complained = float("-inf")
+        self.turned_away = 0
+        self._told = Buckets(Rate(1, _SECONDS_BETWEEN_COMPLAINTS))
 
     @property
     def address(self) -> tuple[str, int]:
@@ -60,8 +63,12 @@ class Server:
         self._accepting.start()
 
     def state(self) -> dict[str, int]:
-        """How many associations there are, and connections in all."""
-        return {"associations": len(self.capacity), "connections": len(self._workers)}
+        """How many associations there are, connections in all, and how many were turned away by their address."""
+        return {
+            "associations": len(self.capacity),
+            "connections": len(self._workers),
+            "turned_away": self.turned_away,
+        }
 
     def stop_accepting(self) -> None:
         """Take no more connections; associations go on."""
@@ -86,6 +93,9 @@ class Server:
             self._changed.wait_for(lambda: not self._workers, _SECONDS_TO_SAY_GOODBYE)
 
     def _take(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        if self.terms.turns_away and (key := self.terms.turns_away(address[0])):
+            self._turn_away(sock, address[0], key)
+            return
         connection = self._connection(sock, address_text(address))
         with self._changed:
             self._workers[connection] = address[0]
@@ -97,6 +107,21 @@ class Server:
             self._leave(connection)
             connection.close()
             self._complain(f"no thread for a connection: {error}")
+
+    def _turn_away(self, sock: socket.socket, host: str, key: str) -> None:
+        """Close what an access rule keeps out by its address alone, and say so once a minute for each address."""
+        sock.close()
+        self.turned_away += 1
+        if self._told.take(host, time.monotonic()):
+            self._log.warning(
+                "connection turned away",
+                server=self.name,
+                peer=host,
+                why="its address is not let in",
+                key=key,
+                where=self.terms.where(key),
+                turned_away=self.turned_away,
+            )
 
     def _connection(self, sock: socket.socket, peer: str) -> Connection:
         return SecureConnection(sock, peer, self._tls, server_side=True) if self._tls else Connection(sock, peer)

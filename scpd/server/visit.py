@@ -5,9 +5,12 @@ This one is the same for everybody, and is shared by all connections; whoever ne
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from scpd.negotiation.offer import Agreement, Offer, Rejection
     from scpd.services.serving import Services
     from scpd.transport.conversation import Conversation
@@ -17,7 +20,13 @@ if TYPE_CHECKING:
 
 
 class Visit:
-    """Called by the worker, in its thread, in the order of the methods. ``services`` is keyed by abstract syntax."""
+    """Called by the worker, in its thread, in the order of the methods.
+
+    ``offer`` is what the peer is offered, ``services`` who serves it, by abstract syntax; ``notes`` is what the log
+    tells of the visit beside what the worker knows.
+    """
+
+    notes: Mapping[str, object] = MappingProxyType({})
 
     def __init__(self, offer: Offer, services: Services) -> None:
         self.offer = offer
@@ -26,12 +35,14 @@ class Visit:
     def opened(self, upper: UpperLayer) -> None:
         """The connection is there; nothing was read yet."""
 
-    def requested(self, request: AssociateRQ) -> Offer | Rejection:  # noqa: ARG002 others look at it
-        """What the peer is offered, or why nothing is."""
-        return self.offer
+    def requested(self, request: AssociateRQ) -> Rejection | None:
+        """An A-ASSOCIATE-RQ came. Why nothing is offered, or None; ``offer`` may be another one from here on."""
 
     def identify(self, claims: tuple[UserIdentityRQ, ...]) -> UserIdentityAC | Rejection | None:
-        """The positive response to a user identity, why it is rejected, or nothing to say (PS3.7 D.3.3.7)."""
+        """The positive response to a user identity, why it is rejected, or nothing to say (PS3.7 D.3.3.7).
+
+        ``offer`` may be another one from here on.
+        """
 
     def rejected(self, rejection: Rejection) -> None:
         """The association was rejected."""

@@ -35,7 +35,8 @@ class Terms:
     """What every association of a server begins under. Lengths are in bytes, times in seconds.
 
     ``visit`` gives, by the association's ID, what is particular to a connection; ``where`` tells the place of a
-    configuration key for the log.
+    configuration key for the log. ``turns_away`` gives the key that keeps an address out before it says a word, if one
+    does.
     """
 
     visit: Callable[[str], Visit]
@@ -46,6 +47,7 @@ class Terms:
     write: float
     pace: Pace
     where: Callable[[str], str]
+    turns_away: Callable[[str], str] | None = None
 
 
 class Worker:
@@ -103,6 +105,7 @@ class Worker:
         request = self._upper.await_request()
         self._record.requested(request)
         agreement = self._negotiate(request)
+        self._record.note(self._visit.notes)
         if isinstance(agreement, Rejection):
             self._upper.reject(agreement.answer)
             self._record.rejected(agreement, self._terms.where)
@@ -116,10 +119,7 @@ class Worker:
 
     def _negotiate(self, request: AssociateRQ) -> Agreement | Rejection:
         """Cheapest first: what the request says, then room, then who it is, which may take time and be wrong."""
-        offer = self._visit.requested(request)
-        if isinstance(offer, Rejection):
-            return offer
-        refused = agree.refuse(request, offer)
+        refused = self._visit.requested(request) or agree.refuse(request, self._visit.offer)
         if refused:
             return refused
         reached = self._capacity.associate(self._connection)
@@ -128,7 +128,7 @@ class Worker:
         identity = self._visit.identify(request.user_information.identities)
         if isinstance(identity, Rejection):
             return identity
-        return agree.accept(request, offer, identity)
+        return agree.accept(request, self._visit.offer, identity)
 
     def _converse(self, request: AssociateRQ, agreement: Agreement) -> None:
         """Messages one after the other, until the association is being released."""
@@ -142,7 +142,12 @@ class Worker:
         )
         serving = Serving(
             exchange,
-            Peer(self._connection.peer, request.calling_ae_title, request.called_ae_title),
+            Peer(
+                self._connection.peer,
+                request.calling_ae_title,
+                request.called_ae_title,
+                self._record.association_id,
+            ),
             agreement.contexts,
             self._visit.services,
             longest_refused=terms.data_set_limit,

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end, as far as anybody knows: the titles are claims of the peer."""
+    """Who is at the other end, as far as anybody knows: the titles are claims of the peer.
+
+    ``association_id`` is the one of the log, where there is one.
+    """
 
     address: str
     calling: str
     called: str
+    association_id: str = ""
 
 
 class Operation(NamedTuple):

@@ -74,6 +74,11 @@ class Connection:
         self._patience = 0.0  # what SO_RCVTIMEO is, in seconds
         sock.setblocking(True)
 
+    @property
+    def host(self) -> str:
+        """The host of ``peer``."""
+        return self.peer.rpartition(":")[0].strip("[]")
+
     def begin(self, deadline: Deadline) -> None:
         """Do what has to come before the first byte of the association: nothing here, the handshake where TLS is.
 

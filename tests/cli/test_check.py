@@ -19,9 +19,9 @@ ROOT = Path(__file__).parents[2]
 def surroundings(monkeypatch):
     """In place of the daemon's look at directories and ports: the faults that a test puts in."""
     faults = []
-    build = types.ModuleType("scpd.daemon.build")
-    build.check = lambda config: faults
-    monkeypatch.setitem(sys.modules, "scpd.daemon.build", build)
+    module = types.ModuleType("scpd.daemon.surroundings")
+    module.Surroundings = lambda config: types.SimpleNamespace(faults=faults, warnings=[])
+    monkeypatch.setitem(sys.modules, "scpd.daemon.surroundings", module)
     monkeypatch.delitem(sys.modules, "scpd.cli.check", raising=False)
     yield faults
     sys.modules.pop("scpd.cli.check", None)

@@ -58,6 +58,8 @@ def test_the_defaults_are_those_of_the_design():
         "command_set": 64 * 1024,
         "data_set": 8 * 1024**3,
         "minimum_rate": 512,
+        "rate_per_address": (0, 0.0),
+        "rate_per_title": (0, 0.0),
     }
     assert server.timeouts.model_dump() == {"artim": 30, "idle": 600, "message": 60, "write": 60, "shutdown": 30}
     assert server.storage == StorageConfig(

@@ -25,10 +25,10 @@ def test_it_knows_its_real_port_and_serves(serve, connect, told):
     server = serve()
     client = connect(server.address[1])
     assert isinstance(client.associate(), AssociateAC)
-    assert server.state() == {"associations": 1, "connections": 1}
+    assert server.state() == {"associations": 1, "connections": 1, "turned_away": 0}
     client.release()
     wait_until_empty(server)
-    assert server.state() == {"associations": 0, "connections": 0}
+    assert server.state() == {"associations": 0, "connections": 0, "turned_away": 0}
     (line,) = told.wait("association")
     assert (line["ended"], line["server"], line["log_level"]) == ("released", "test", "info")
 
@@ -106,7 +106,7 @@ def test_abort_ends_every_association_with_an_a_abort_and_every_connection(serve
     for client in clients:
         assert client.receive() == Abort(0, 0)
     assert silent.is_closed_by_peer(5.0)
-    assert server.state() == {"associations": 0, "connections": 0}
+    assert server.state() == {"associations": 0, "connections": 0, "turned_away": 0}
     lines = told.wait("association", 6)
     assert {line["ended"] for line in lines} == {"aborted: this server is stopping"}
 

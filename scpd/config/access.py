@@ -1,0 +1,132 @@
+"""The section ``access``: who may associate with a server, and what it may then do."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from scpd.config.contexts import SOP_CLASS
+from scpd.config.kinds import CERTIFICATE_GLOB, NETWORK, TEXT, TITLE_GLOB
+from scpd.config.lists import OneOrMore
+from scpd.config.section import Section
+
+_ALL = "all"
+Titles = tuple[Annotated[str, TITLE_GLOB], ...]
+Names = tuple[Annotated[str, TEXT], ...]
+Service = Literal["verification", "storage"]  # the words of sop_class.GROUPS
+
+
+class AllAlone:
+    """Under a rule: the word ``all`` stands for the mapping without conditions."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            # A mapping that says nothing but what holds anyway, since an empty one is more likely a slip.
+            lambda value: {"titles": "strict"} if value == _ALL else value,
+            handler(source),
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"const": _ALL}, handler(schema)]}
+
+
+class _Short(Section):
+    """A section of which only what is said is shown: a condition that is not there is no empty list."""
+
+    @model_serializer(mode="wrap", when_used="json")
+    def _short(self, handler: SerializerFunctionWrapHandler) -> Any:
+        said = {key: value for key, value in handler(self).items() if value is not None}
+        if said.get("titles") == "strict":
+            del said["titles"]
+        return said or _ALL
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The keys of the section, whatever it is shown as."""
+        return handler(_without_serializers(schema))
+
+
+def _without_serializers(schema: Any) -> Any:
+    inner = {"schema": _without_serializers(schema["schema"])} if "schema" in schema else {}
+    return {**{key: value for key, value in schema.items() if key != "serialization"}, **inner}
+
+
+class DenyRule(_Short):
+    """Whom a rule is about: all that is written has to hold, one of each list."""
+
+    address: Annotated[tuple[Annotated[str, NETWORK], ...], OneOrMore()] | None = Field(
+        default=None, description="The peer's IP address, or networks that it lies in, as 10.20.0.0/16."
+    )
+    calling: Annotated[Titles, OneOrMore()] | None = Field(
+        default=None, description="The calling AE title; * is any text, ? any character."
+    )
+    called: Annotated[Titles, OneOrMore()] | None = Field(
+        default=None, description="The called AE title; * is any text, ? any character."
+    )
+    certificate: Annotated[tuple[Annotated[str, CERTIFICATE_GLOB], ...], OneOrMore()] | None = Field(
+        default=None,
+        description="A name in the peer's certificate, with its kind: CN=ct*.hospital.example, O=…, DNS:…, IP:…, "
+        "URI:…, email:…; needs tls.client optional or required.",
+    )
+    server: Annotated[Names, OneOrMore()] | None = Field(
+        default=None, description="The name of the server, where the rules stand at the top for several."
+    )
+    users: Annotated[Names, OneOrMore()] | None = Field(
+        default=None, description="The verified user's name (user_identity); * is any text."
+    )
+    roles: Annotated[Names, OneOrMore()] | None = Field(
+        default=None, description="A role of the verified user; * is any text."
+    )
+    titles: Literal["strict", "lenient"] = Field(
+        default="strict",
+        description="How AE titles are compared (default strict): lenient also takes a title that is filled up with "
+        "NUL or blank, as some devices send it, and notes that in the log.",
+    )
+
+    @model_validator(mode="after")
+    def _about_somebody(self) -> "DenyRule":
+        if not self.model_fields_set:
+            raise ValueError("the rule has no condition; write all for everybody")
+        return self
+
+
+class AllowRule(DenyRule):
+    """Whom a rule is about, and what they may do; without any of the latter, everything."""
+
+    services: Annotated[tuple[Service, ...], OneOrMore()] | None = Field(
+        default=None, description="The services it may use (default all): verification, storage."
+    )
+    sop_classes: Annotated[tuple[Annotated[str, SOP_CLASS], ...], OneOrMore()] | None = Field(
+        default=None,
+        description="The SOP classes it may use, beside those of services (default all): groups, keywords and UIDs.",
+    )
+    may: Annotated[tuple[Literal["read", "write"], ...], OneOrMore()] | None = Field(
+        default=None,
+        description="What it may do there (default [read, write]): read is to ask for what is held, write to bring and "
+        "change something.",
+    )
+
+
+class AccessEntry(_Short):
+    """One rule: allow or deny."""
+
+    allow: Annotated[AllowRule, AllAlone()] | None = Field(
+        default=None, description="Lets in whom it is about: all, or a mapping of conditions."
+    )
+    deny: Annotated[DenyRule, AllAlone()] | None = Field(
+        default=None, description="Turns away whom it is about: all, or a mapping of conditions."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "AccessEntry":
+        if (self.allow is None) == (self.deny is None):
+            raise ValueError("a rule allows or denies; write one of them, as in - deny: all")
+        return self

@@ -1,0 +1,177 @@
+"""Access rules and user identity of the configuration → what a guard asks peers.
+
+Providers that need an extra are imported when one is configured, and only then.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from scpd.config.uids import sop_class_uids
+from scpd.errors import SettingError
+from scpd.identity.access import (
+    EVERYTHING,
+    Access,
+    FromNetwork,
+    HasCertificate,
+    HasTitle,
+    IsUser,
+    Permission,
+    Rule,
+    networks,
+    pattern,
+)
+from scpd.identity.lockout import Lockout
+from scpd.identity.policy import Identities, IdentityPolicy
+from scpd.identity.pool import Pool
+from scpd.identity.rates import Buckets, Rate
+from scpd.identity.usernames import Usernames
+from scpd.server.guard import Doors
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Callable, Iterable, Iterator
+
+    from scpd.config import AllowRule, DenyRule, ServerConfig, UserIdentityConfig
+    from scpd.identity.access import Facts
+    from scpd.identity.claim import Provider
+
+# kind → its module, the class in it, and the extra that brings what they need.
+_MODULES = {
+    "ldap": ("scpd.identity.ldap", "LDAP"),
+    "jwt": ("scpd.identity.jwt", "JWT"),
+    "saml": ("scpd.identity.saml", "SAML"),
+    "kerberos": ("scpd.identity.kerberos", "Kerberos"),
+}
+
+
+class Doorkeepers:
+    """Makes the doors of each server; what is said alike for several is made once, and shared."""
+
+    def __init__(self) -> None:
+        self._pool: Pool | None = None
+        self._providers: dict[object, Provider] = {}
+        self._lockouts: dict[object, Lockout] = {}
+
+    def doors(self, server: ServerConfig) -> Doors:
+        """The doors of one server. Raises :class:`SettingError` with the key of what cannot be used."""
+        return Doors(
+            access=access(server),
+            identities=self._identities(server.user_identity),
+            per_address=_buckets(server.limits.rate_per_address),
+            per_title=_buckets(server.limits.rate_per_title),
+        )
+
+    def close(self) -> None:
+        """Give back what was made."""
+        if self._pool:
+            self._pool.close()
+
+    def faults(self, config: UserIdentityConfig) -> Iterator[tuple[str, str]]:
+        """What keeps providers from being made: (key, sentence)."""
+        for number, provider in enumerate(config.providers):
+            try:
+                self.provider(provider)
+            except SettingError as error:
+                place = f"user_identity.providers[{number}]"
+                yield f"{place}.{error.key}" if error.key else place, error.what
+
+    def warnings(self, config: UserIdentityConfig) -> Iterator[tuple[str, str]]:
+        """What is wrong with providers' files, though they can be used: (key, sentence)."""
+        for number, provider in enumerate(config.providers):
+            warning = self._providers[provider].warning if provider in self._providers else ""
+            if warning:
+                yield f"user_identity.providers[{number}]", warning
+
+    def _identities(self, config: UserIdentityConfig) -> Identities | None:
+        """None where there is nothing to do: nobody verifies, and everybody may come."""
+        if config.policy == "ignore" or (
+            config.policy == "accept" and not config.providers and config.unsupported == "ignore"
+        ):
+            return None
+        policy = IdentityPolicy(config.policy, config.respond, config.unsupported, config.without_tls)
+        lockout = self._lockouts.setdefault(config, Lockout(config.lockout.failures, config.lockout.time))
+        return Identities(policy, [self.provider(each) for each in config.providers], lockout)
+
+    def provider(self, config: Any) -> Provider:
+        """The provider that a configuration asks for. Raises :class:`SettingError`."""
+        if config not in self._providers:
+            self._providers[config] = self._make(config)
+        return self._providers[config]
+
+    def _make(self, config: Any) -> Provider:
+        if config.kind == "passwords":
+            return self._passwords(config)
+        if config.kind == "usernames":
+            return Usernames(config.users, config.roles or ())
+        module, name = _MODULES[config.kind]
+        try:
+            make: Callable[..., Provider] = getattr(importlib.import_module(module), name)
+        except ImportError as error:
+            what = f"{error.name} is not installed; pip install 'scpd[{config.kind}]'"
+            raise SettingError("", what) from error
+        settings = {key: getattr(config, key) for key in type(config).model_fields if key != "kind"}
+        if "realms" in settings:
+            settings["realms"] = settings["realms"] or ()
+        return make(**settings)
+
+    def _passwords(self, config: Any) -> Provider:
+        from scpd.identity.passwords import Passwords  # noqa: PLC0415 what it needs is not for a start without it
+
+        self._pool = self._pool or Pool()
+        return Passwords(config.file, self._pool)
+
+
+def _buckets(rate: tuple[int, float]) -> Buckets | None:
+    return Buckets(Rate(*rate)) if rate[0] else None
+
+
+def access(server: ServerConfig) -> Access | None:
+    """The rules of one server, None where there are none; each is called as the configuration has it."""
+    rules = [
+        _rule(f"access[{number}]", entry.allow or entry.deny, allows=entry.allow is not None)
+        for number, entry in enumerate(server.access)
+        if _is_about(entry.allow or entry.deny, server.name)
+    ]
+    return Access(rules) if rules else None
+
+
+def _is_about(rule: DenyRule | None, server: str) -> bool:
+    return rule is not None and (rule.server is None or any(one.match(server) for one in _patterns(rule.server)))
+
+
+def _rule(key: str, config: Any, *, allows: bool) -> Rule:
+    permission = _permission(config) if allows else EVERYTHING
+    return Rule(key, allows, tuple(_conditions(config)), permission, _is_lenient(config))
+
+
+def _is_lenient(config: DenyRule) -> bool:
+    return config.titles == "lenient"
+
+
+def _conditions(config: DenyRule) -> Iterator[Callable[[Facts], bool | None]]:
+    if config.address is not None:
+        yield FromNetwork(networks(config.address))
+    if config.certificate is not None:
+        yield HasCertificate(_patterns(config.certificate, ignore_case=True))
+    if config.calling is not None:
+        yield HasTitle("calling", _patterns(config.calling), _is_lenient(config))
+    if config.called is not None:
+        yield HasTitle("called", _patterns(config.called), _is_lenient(config))
+    if config.users is not None:
+        yield IsUser(_patterns(config.users))
+    if config.roles is not None:
+        yield IsUser(_patterns(config.roles), roles=True)
+
+
+def _patterns(globs: Iterable[str], *, ignore_case: bool = False) -> tuple[re.Pattern[str], ...]:
+    return tuple(pattern(glob, ignore_case=ignore_case) for glob in globs)
+
+
+def _permission(config: AllowRule) -> Permission:
+    classes: frozenset[str] | None = None
+    if config.services is not None or config.sop_classes is not None:
+        classes = frozenset(sop_class_uids((*(config.services or ()), *(config.sop_classes or ()))))
+    may = config.may or ("read", "write")
+    return Permission(classes, "read" in may, "write" in may)

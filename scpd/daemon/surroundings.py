@@ -1,0 +1,153 @@
+"""What surrounds a configuration: files, certificates, directories, addresses, extras that may not be installed.
+
+Looks, and changes nothing: neither is a directory made nor an address taken.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from scpd.daemon.build import tls_files
+from scpd.daemon.doors import Doorkeepers
+from scpd.sop_class import SOP_CLASSES, STORAGE, VERIFICATION, uid_keyword
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from scpd.config import Config, Endpoint, PeerTLSConfig, ServerConfig, TLSConfig
+
+_KNOWN_BUT_NOT_STORED = frozenset(map(str, SOP_CLASSES.values())) - frozenset(map(str, STORAGE))
+_OPEN_TO_ALL = (
+    "anybody who reaches this port may store: it listens on every interface, without TLS, for any called AE title; "
+    "bind one address, write access rules, or put a firewall before it"
+)
+_KEEPS_NOBODY_OUT = "every rule allows, and whom none matches is let in; end the list with - deny: all"
+_PASSES_SECRETS = (
+    "passcodes, assertions and tokens that come without TLS from other machines will be rejected; write tls, or "
+    "without_tls: allow"
+)
+_NEEDS_CERTIFICATES = "asks for a certificate, and tls.client is none: it never matches; write client: optional"
+_NEEDS_USERS = "asks for a user, and no provider verifies any: it never matches; write user_identity.providers"
+_TAKES_SECRETS = frozenset(("passwords", "ldap", "jwt", "saml"))
+
+
+class Surroundings:
+    """The faults and warnings of one configuration, each as ``file:line: key: what; what to do``."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._doorkeepers = Doorkeepers()
+        self._now = datetime.now(UTC)
+        self.faults = list(self._faults())
+        self.warnings = [] if self.faults else list(self._warnings())
+        self._doorkeepers.close()
+
+    def _faults(self) -> Iterator[str]:
+        faults: dict[str, None] = {}
+        for server in self._config.servers:
+            for key, what in self._faults_of(server):
+                faults[f"{self._config.near(server.name, key)}: {key}: {what}"] = None
+        for name, peer in self._config.peers.items():
+            for key, what in _certificates("faults", peer.tls, self._now):
+                whole = f"peers.{name}.{key}"
+                faults[f"{self._config.near(None, whole)}: {whole}: {what}"] = None
+        yield from faults
+
+    def _faults_of(self, server: ServerConfig) -> Iterator[tuple[str, str]]:
+        yield from _served(server)
+        yield from _directory(server.storage.directory)
+        yield from _address(server.bind)
+        yield from _certificates("faults", server.tls, self._now)
+        yield from self._doorkeepers.faults(server.user_identity)
+
+    def _warnings(self) -> Iterator[str]:
+        warnings: dict[str, None] = {}
+        for server in self._config.servers:
+            for key, what in self._warnings_of(server):
+                warnings[f"{self._config.near(server.name, key)}: {key}: {what}"] = None
+        for name, peer in self._config.peers.items():
+            for key, what in _certificates("warnings", peer.tls, self._now):
+                whole = f"peers.{name}.{key}"
+                warnings[f"{self._config.near(None, whole)}: {whole}: {what}"] = None
+        yield from warnings
+
+    def _warnings_of(self, server: ServerConfig) -> Iterator[tuple[str, str]]:
+        yield from _open_doors(server)
+        yield from _rules_without_effect(server)
+        yield from _certificates("warnings", server.tls, self._now)
+        yield from self._doorkeepers.warnings(server.user_identity)
+
+
+def _served(server: ServerConfig) -> Iterator[tuple[str, str]]:
+    for context in server.supported():
+        uid = context.abstract_syntax
+        if uid in _KNOWN_BUT_NOT_STORED and uid not in VERIFICATION:
+            yield "contexts", f"{uid_keyword(uid)} is not served by this version; write classes of storage"
+
+
+def _directory(directory: Path) -> Iterator[tuple[str, str]]:
+    key = "storage.directory"
+    nearest = next(one for one in (directory.absolute(), *directory.absolute().parents) if one.exists())
+    if not nearest.is_dir():
+        yield key, f"{nearest} is not a directory; name one, or remove the file"
+    elif not os.access(nearest, os.W_OK | os.X_OK, effective_ids=True):
+        yield key, f"{nearest} cannot be written to by this user, or is mounted read-only; mend its rights or its mount"
+
+
+def _address(bind: Endpoint) -> Iterator[tuple[str, str]]:
+    try:
+        socket.getaddrinfo(bind.host or None, bind.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        yield "bind", f"{bind.host} is no address of a machine: {error.strerror}; write an IP address"
+
+
+def _certificates(which: str, tls: TLSConfig | PeerTLSConfig | None, now: datetime) -> Iterator[tuple[str, str]]:
+    if tls is not None:
+        from scpd.transport import certificates  # noqa: PLC0415 not for a start without TLS
+
+        judge = certificates.faults if which == "faults" else certificates.warnings
+        for key, what in judge(tls_files(tls), now):
+            yield f"tls.{key}", what
+
+
+def _open_doors(server: ServerConfig) -> Iterator[tuple[str, str]]:
+    protected = server.tls is not None
+    everywhere = _is_everywhere(server.bind.host)
+    if everywhere and not protected and not server.access and server.called_ae_title == "any":
+        yield "bind", _OPEN_TO_ALL
+    identity = server.user_identity
+    sends_secrets = identity.policy != "ignore" and any(one.kind in _TAKES_SECRETS for one in identity.providers)
+    if sends_secrets and not protected and identity.without_tls == "reject" and not _is_loopback(server.bind.host):
+        yield "user_identity", _PASSES_SECRETS
+
+
+def _rules_without_effect(server: ServerConfig) -> Iterator[tuple[str, str]]:
+    if server.access and not any(entry.deny for entry in server.access):
+        yield "access", _KEEPS_NOBODY_OUT
+    identity = server.user_identity
+    nobody = identity.policy == "ignore" or not identity.providers
+    for number, entry in enumerate(server.access):
+        rule = entry.allow or entry.deny
+        if rule and rule.certificate and (server.tls is None or server.tls.client == "none"):
+            yield f"access[{number}]", _NEEDS_CERTIFICATES
+        if rule and (rule.users or rule.roles) and nobody:
+            yield f"access[{number}]", _NEEDS_USERS
+
+
+def _is_everywhere(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return not host
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

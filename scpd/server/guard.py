@@ -1,0 +1,182 @@
+"""Who is let in by a server that asks: its address, its certificate, its titles, then who it says it is.
+
+Decides by what :mod:`scpd.identity` knows, cheapest first, and turns the answer into an offer or a rejection.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from scpd.identity.access import EVERYTHING, Facts, Title, parse_address
+from scpd.names import quote
+from scpd.negotiation import reject
+from scpd.server.visit import Visit
+from scpd.telemetry.logs import logger
+from scpd.transport.certificate_names import names
+
+if TYPE_CHECKING:
+    from scpd.identity.access import Access, Refusal, Rule
+    from scpd.identity.claim import User
+    from scpd.identity.policy import Identities, Verdict
+    from scpd.identity.rates import Buckets
+    from scpd.negotiation.offer import Offer, Rejection
+    from scpd.services.serving import Services
+    from scpd.transport.upper_layer import UpperLayer
+    from scpd.wire.pdu import AssociateRQ
+    from scpd.wire.user_info import UserIdentityAC, UserIdentityRQ
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What everybody has to pass; None is a door that stands open.
+
+    ``per_address`` and ``per_title`` are how often an address and a calling AE title may come.
+    """
+
+    access: Access | None = None
+    identities: Identities | None = None
+    per_address: Buckets | None = None
+    per_title: Buckets | None = None
+
+    @property
+    def are_open(self) -> bool:
+        """Whether nobody is asked anything."""
+        return not (self.access or self.identities or self.per_address or self.per_title)
+
+
+class Guard:
+    """Stands before one server, and is shared by all its connections."""
+
+    def __init__(self, offer: Offer, services: Services, doors: Doors) -> None:
+        self.offer = offer
+        self.services = services
+        self.doors = doors
+        self._log = logger("guard")
+        self._warned: dict[int, str] = {}
+
+    def turns_away(self, host: str) -> str:
+        """The rule that keeps an address out whatever else there is to say, or nothing."""
+        access = self.doors.access
+        refusal = access.refusal(Facts(parse_address(host))) if access else None
+        return refusal.rule.key if refusal else ""
+
+    def visit(self, association_id: str) -> Visit:  # noqa: ARG002 as Terms has it
+        """A visit for one connection."""
+        return GuardedVisit(self)
+
+    def warn(self) -> None:
+        """Log what is wrong with the providers' files by now, each thing once."""
+        for number, provider in enumerate(self.doors.identities.providers if self.doors.identities else ()):
+            warning = provider.warning
+            if warning and self._warned.get(number) != warning:
+                self._log.warning("user identity", key=f"user_identity.providers[{number}]", what=warning)
+            self._warned[number] = warning
+
+
+class GuardedVisit(Visit):
+    """One connection before the guard. ``user`` is who was verified."""
+
+    def __init__(self, guard: Guard) -> None:
+        super().__init__(guard.offer, guard.services)
+        self.user: User | None = None
+        self.notes: dict[str, object] = {}
+        self._guard = guard
+
+    def opened(self, upper: UpperLayer) -> None:
+        """Remember who it is."""
+        self._connection = upper.connection
+
+    def requested(self, request: AssociateRQ) -> Rejection | None:
+        """Whether the certificate and the titles let it in, as far as they decide; then how often it comes."""
+        tls = self._connection.tls
+        self._facts = Facts(
+            parse_address(self._connection.host),
+            names(tls.peer_certificate) if tls and tls.peer_certificate else (),
+            Title.of(request.calling_field, request.calling_ae_title),
+            Title.of(request.called_field, request.called_ae_title),
+        )
+        return self._refused() or self._too_often(request.calling_ae_title)
+
+    def identify(self, claims: tuple[UserIdentityRQ, ...]) -> UserIdentityAC | Rejection | None:
+        """Who it is, and whether that lets it in."""
+        identities = self._guard.doors.identities
+        verdict: Verdict | None = None
+        if identities:
+            protected = self._connection.tls is not None or self._facts.address.is_loopback
+            verdict = identities.judge(claims, self._connection.host, protected=protected)
+            self._note(verdict)
+            self._guard.warn()
+            if verdict.rejection:
+                self.notes.pop("access", None)  # it never came to that
+                return verdict.rejection
+        self.user = verdict.user if verdict else None
+        self._facts = replace(self._facts, user=self.user)
+        return self._refused() or (verdict.response if verdict else None)
+
+    def _refused(self) -> Rejection | None:
+        access = self._guard.doors.access
+        if access is None:
+            return None
+        refusal = access.refusal(self._facts)
+        for note in ("access", "warnings"):
+            self.notes.pop(note, None)  # what was taken for the deciding rule before
+        if refusal:
+            return self._rejection(refusal)
+        self._take_in(access.possible(self._facts)[0])
+        return None
+
+    def _take_in(self, rule: Rule) -> None:
+        """Offer what the rule allows; before everything is known it is the first that may decide."""
+        offer, facts = self._guard.offer, self._facts
+        if rule.key:
+            self.notes["access"] = rule.key
+        if rule.permission != EVERYTHING:
+            offer = replace(offer, forbids=rule.permission.refuses)
+        if rule.lenient:
+            titles = {"calling": facts.calling, "called": facts.called}
+            warnings = [
+                f"the {which} AE title is {title.irregular} (titles: lenient)"
+                for which, title in titles.items()
+                if isinstance(title, Title) and title.irregular
+            ]
+            if warnings:
+                self.notes["warnings"] = warnings
+            if isinstance(facts.called, Title) and facts.called.irregular == "blank":
+                offer = replace(offer, check_called_ae_title=False)
+        self.offer = offer
+
+    def _too_often(self, calling: str) -> Rejection | None:
+        """After the rules, so that a stranger cannot use up what a title may ask for."""
+        doors, now = self._guard.doors, time.monotonic()
+        if doors.per_address and not doors.per_address.take(self._connection.host, now):
+            return reject.local_limit("its address asks too often", "limits.rate_per_address")
+        if doors.per_title and not doors.per_title.take(calling, now):
+            return reject.congestion(f"calling AE title {quote(calling)} asks too often", "limits.rate_per_title")
+        return None
+
+    def _note(self, verdict: Verdict) -> None:
+        if verdict.form:
+            self.notes["identity"] = verdict.form
+        if verdict.user:
+            self.notes["user"] = verdict.user.name
+        elif verdict.claimed:
+            self.notes["claimed_user"] = verdict.claimed
+
+    def _rejection(self, refusal: Refusal) -> Rejection:
+        key, facts = refusal.rule.key, self._facts
+        if refusal.because == "calling" and isinstance(facts.calling, Title):
+            return reject.calling_ae_title(f"calling AE title {_shown(facts.calling)} is not let in", key)
+        if refusal.because == "called" and isinstance(facts.called, Title):
+            return reject.called_ae_title(f"called AE title {_shown(facts.called)} is not let in", key)
+        if refusal.because == "user":
+            who = f"user {quote(self.user.name)} is" if self.user else "without a verified user it is"
+            return reject.identity(f"{who} not let in", key)
+        if refusal.because == "certificate":
+            return reject.not_welcome("its certificate does not let it in", key)
+        return reject.not_welcome("its address is not let in", key)
+
+
+def _shown(title: Title) -> str:
+    return f"{quote(title.text)}, which is {title.irregular}," if title.irregular else quote(title.text)
