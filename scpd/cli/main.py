@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status. Wrong usage raises :class:`SystemExit` with 2, as argparse has it."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     module = _module(arguments)
-    args = _parser(module).parse_args(arguments)
+    parser = _parser(module)
+    args = parser.parse_args(arguments)
     try:
         status = int(module.run(args))
         if sys.stdout is not None:  # started without one
@@ -44,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(*error.faults, sep="\n", file=sys.stderr)
         return BAD_CONFIGURATION
+    except argparse.ArgumentTypeError as error:  # arguments that do not go together, which only a command can tell
+        parser.error(str(error))
     except ScpdError as error:
         print(f"scpd: {error}", file=sys.stderr)
         return FAILED

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from scpd.cli import address
+from scpd.cli import address, security
 from scpd.client.sending import Outcome, find, send
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    peer, caller = address.target(args)
     outcome = Outcome()
     instances = list(find(args.paths, outcome))
     with tqdm(total=len(instances), unit="file", disable=not sys.stderr.isatty()) as bar:
@@ -30,8 +31,10 @@ def run(args: argparse.Namespace) -> int:
         def progress(_: Instance) -> None:
             bar.update()
 
-        send(args.peer, instances, address.caller(args), outcome, progress)
+        send(peer, instances, caller, outcome, progress)
     print(f"{outcome.stored} stored, {outcome.failed} not")
     for what, count in sorted(outcome.counts.items()):
         print(f"{count:8} {what}")
+    if confirmation := security.confirmation(caller.identity):
+        print(confirmation)
     return int(bool(outcome.failed) or not outcome.stored)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
+    from scpd.client.identity import Identity
     from scpd.negotiation.offer import AcceptedContext, Agreement
     from scpd.transport.exchange import Message
     from scpd.transport.upper_layer import Tap
@@ -64,7 +65,8 @@ class Caller:
 
     ``connect`` is for the connection (TLS included), ``answer`` for the association and its release, ``message`` for
     each response and within it, ``idle`` for something to happen while a thread attends to the association, ``write``
-    for a peer that does not read.
+    for a peer that does not read. ``identity`` makes a user identity for each association, in place of those that
+    ``negotiation`` states.
     """
 
     calling: str = "SCPD"
@@ -79,6 +81,7 @@ class Caller:
     bind: tuple[str, int] | None = None
     security: Security | None = None
     negotiation: Negotiation = Negotiation()
+    identity: Identity | None = None
     implementation_class_uid: str = IMPLEMENTATION_CLASS_UID
     implementation_version_name: str = IMPLEMENTATION_VERSION_NAME
 
@@ -222,7 +225,10 @@ def request(
         asked = _request(proposed, caller)
         deadline = Deadline.after(caller.answer, "answer", "the peer did not answer A-ASSOCIATE-RQ")
         answer = upper.request(asked, deadline)
-        return Association(upper, caller, asked, conclude(asked, answer))
+        agreement = conclude(asked, answer)
+        if caller.identity:
+            caller.identity.answered(answer.user_information.identity_response)
+        return Association(upper, caller, asked, agreement)
     except BaseException:
         upper.abort()
         upper.connection.close()
@@ -231,6 +237,7 @@ def request(
 
 def _request(proposed: Mapping[int, Proposal], caller: Caller) -> AssociateRQ:
     beside = caller.negotiation
+    identities = (caller.identity.claim(),) if caller.identity else beside.identities
     return AssociateRQ(
         called_field=encode_title(caller.called),
         calling_field=encode_title(caller.calling),
@@ -242,7 +249,7 @@ def _request(proposed: Mapping[int, Proposal], caller: Caller) -> AssociateRQ:
             roles=beside.roles,
             extended=beside.extended,
             common_extended=beside.common_extended,
-            identities=beside.identities,
+            identities=identities,
         ),
         presentation_contexts=tuple(
             PresentationContextRQ(context_id, proposal.abstract_syntax, proposal.transfer_syntaxes)

@@ -4,6 +4,7 @@ Knows the keys, their bounds and their defaults; refuses to know what is built f
 """
 
 from scpd.config.access import AccessEntry, AllowRule, DenyRule
+from scpd.config.audit import AuditConfig
 from scpd.config.contexts import ContextConfig, ContextEntry
 from scpd.config.effective import effective
 from scpd.config.limits import LimitsConfig
@@ -22,6 +23,7 @@ from scpd.config.values import Endpoint
 __all__ = [
     "AccessEntry",
     "AllowRule",
+    "AuditConfig",
     "Config",
     "ContextConfig",
     "ContextEntry",

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import Field, InstanceOf, field_validator
 
+from scpd.config.audit import AuditConfig
 from scpd.config.faults import KeyPath
 from scpd.config.kinds import TEXT
 from scpd.config.logging import LoggingConfig
@@ -45,6 +46,7 @@ class Config(Section):
 
     servers: tuple[ServerConfig, ...]
     peers: Mapping[str, PeerConfig] = Field(default_factory=dict)
+    audit: AuditConfig | None = None
     logging: LoggingConfig = LoggingConfig()
     places: InstanceOf[Places] = Field(default=Places(), exclude=True, repr=False)
 
@@ -86,7 +88,7 @@ class Config(Section):
         return hash(self._said())
 
     def _said(self) -> tuple[object, ...]:
-        return self.servers, frozenset(self.peers.items()), self.logging
+        return self.servers, frozenset(self.peers.items()), self.audit, self.logging
 
 
 def named(servers: tuple[ServerConfig, ...]) -> tuple[ServerConfig, ...]:
@@ -119,6 +121,7 @@ class ConfigFile(ServerConfig):
     peers: dict[Annotated[str, TEXT], PeerConfig] = Field(
         default_factory=dict, description="Remote Application Entities by name (default none)."
     )
+    audit: AuditConfig | None = Field(default=None, description="The audit trail (default null: none).")
     logging: LoggingConfig = Field(default_factory=LoggingConfig, description="The log of the whole process.")
 
 

@@ -32,6 +32,11 @@ def section_at(model: type[Section], path: tuple[str | int, ...], data: Any) -> 
 
     ``data`` is what was to become a ``model``: its ``kind`` tells between sections.
     """
+    return sections_at(model, path, data)[0]
+
+
+def sections_at(model: type[Section], path: tuple[str | int, ...], data: Any) -> tuple[type[Section], ...]:
+    """The same, with all that it may be where no ``kind`` tells."""
     sections: tuple[type[Section], ...] = (model,)
     for part in path:
         data = _part(data, part)
@@ -39,7 +44,7 @@ def section_at(model: type[Section], path: tuple[str | int, ...], data: Any) -> 
             sections = sections_of(sections[0].model_fields[part].annotation) or sections
         if len(sections) > 1 and isinstance(data, dict):
             sections = tuple(each for each in sections if kind_of(each) == data.get("kind")) or sections
-    return sections[0]
+    return sections
 
 
 def _part(data: Any, part: str | int) -> Any:

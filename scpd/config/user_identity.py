@@ -122,14 +122,6 @@ class KerberosConfig(Section):
     )
 
 
-PROVIDERS: tuple[type[Section], ...] = (
-    PasswordsConfig,
-    UsernamesConfig,
-    LDAPConfig,
-    JWTConfig,
-    SAMLConfig,
-    KerberosConfig,
-)
 ProviderConfig = PasswordsConfig | UsernamesConfig | LDAPConfig | JWTConfig | SAMLConfig | KerberosConfig
 
 

@@ -12,16 +12,13 @@ from pydantic import ValidationError
 
 from scpd.config.faults import MOST_FAULTS, KeyPath, nearest, shown
 from scpd.config.model import PROCESS_KEYS, ConfigFile
-from scpd.config.section import Section, kind_of, section_at, sections_of
+from scpd.config.section import Section, kind_of, section_at, sections_at, sections_of
 from scpd.config.uids import UnknownName
-from scpd.config.user_identity import PROVIDERS
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 S = TypeVar("S", bound=Section)
-
-_KINDS = ", ".join(filter(None, map(kind_of, PROVIDERS)))
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ def _finding(model: type[Section], error: ErrorDetails, data: dict[str, Any]) ->
         return Finding(path, _unknown_key(section_at(model, path[:-1], data), path), tells_value=False)
     if error["type"] == "missing":
         return Finding(path[:-1], f"{path[-1]} is missing; write it", tells_value=False)
-    return Finding(path, _wrong_value(section_at(model, path, data), error))
+    return Finding(path, _wrong_value(sections_at(model, path, data), error))
 
 
 def _without_kinds(location: KeyPath, data: Any) -> KeyPath:
@@ -65,18 +62,17 @@ def _without_kinds(location: KeyPath, data: Any) -> KeyPath:
     return tuple(path)
 
 
-def _wrong_value(section: type[Section], error: ErrorDetails) -> str:
+def _wrong_value(sections: tuple[type[Section], ...], error: ErrorDetails) -> str:
     value, context = error["input"], error.get("ctx", {})
     if error["type"] == "value_error" and value is not None:
         cause = context["error"]
         return cause.sentence() if isinstance(cause, UnknownName) else str(cause)
     if error["type"] == "union_tag_not_found" and isinstance(value, dict):
-        return f"kind is missing; write kind: and one of {_KINDS}"
+        return f"kind is missing; write kind: and one of {_kinds(sections)}"
     if error["type"] == "union_tag_invalid":
-        near = nearest(str(context["tag"]), _KINDS.split(", "))
-        return f"kind {shown(context['tag'])} is not known; " + (
-            f"did you mean {near!r}?" if near else f"write {_KINDS}"
-        )
+        near = nearest(str(context["tag"]), _kinds(sections).split(", "))
+        advice = f"did you mean {near!r}?" if near else f"write {_kinds(sections)}"
+        return f"kind {shown(context['tag'])} is not known; {advice}"
     if value is None:
         return "has no value; write one, or leave the key out"
     if error["type"] == "literal_error":
@@ -84,9 +80,13 @@ def _wrong_value(section: type[Section], error: ErrorDetails) -> str:
     if error["type"] == "tuple_type":
         return f"{shown(value)} is not a list; write [a, b], or lines that begin with '- '"
     if error["type"] in ("model_type", "model_attributes_type"):
-        known = ", ".join(section.model_fields)
+        known = ", ".join(sections[0].model_fields)
         return f"{shown(value)} is not a mapping; write keys beneath it: {known}"
     return f"{shown(value)} is not valid here; scpd schema says what is"
+
+
+def _kinds(sections: tuple[type[Section], ...]) -> str:
+    return ", ".join(filter(None, (kind_of(section) for section in sections)))
 
 
 def _unknown_key(section: type[Section], path: KeyPath) -> str:

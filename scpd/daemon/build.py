@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from scpd.daemon import auditing
 from scpd.daemon.doors import Doorkeepers
+from scpd.daemon.security import security
 from scpd.errors import ConfigurationError, SettingError
 from scpd.negotiation.offer import Offer, SupportedContext
 from scpd.server.capacity import CapacityLimits
@@ -23,13 +25,11 @@ from scpd.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from scpd.wire.framing import Limits
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Mapping
     from pathlib import Path
 
-    from scpd.config import Config, PeerTLSConfig, ServerConfig, StorageConfig, TLSConfig
+    from scpd.config import Config, ServerConfig, StorageConfig
     from scpd.services.service import Service
-    from scpd.transport.profiles import TLSFiles
 
 
 class Parts:
@@ -40,7 +40,8 @@ class Parts:
 
     def __init__(self, config: Config) -> None:
         self.stores: dict[tuple[Path, StorePolicy], Store] = {}
-        self._doorkeepers = Doorkeepers()
+        self.ledger = auditing.ledger(config, config.audit) if config.audit else None
+        self._doorkeepers = Doorkeepers(self.ledger)
         self.servers = tuple(self._server(config, server) for server in config.servers)
 
     def close(self) -> None:
@@ -79,7 +80,7 @@ class Parts:
 
     def _services(self, server: ServerConfig) -> Mapping[str, Service]:
         rules = StorageRules(PathTemplate(server.storage.path), server.limits.data_set, server.storage.verify)
-        storage = Storage(self._store(server.storage), rules)
+        storage = Storage(self._store(server.storage), rules, self.ledger)
         verification = Verification()
         return {
             context.abstract_syntax: verification if context.abstract_syntax in VERIFICATION else storage
@@ -92,23 +93,6 @@ class Parts:
         if key not in self.stores:
             self.stores[key] = Store(*key)
         return self.stores[key]
-
-
-def security(tls: TLSConfig) -> ssl.SSLContext:
-    """The TLS of a server. Raises :class:`SettingError` with the key under ``tls`` of what cannot be used."""
-    from scpd.transport import profiles  # noqa: PLC0415 not for a start without it
-
-    try:
-        return profiles.server_context(tls_files(tls), client=tls.client, profile=tls.profile)
-    except SettingError as error:
-        raise SettingError(f"tls.{error.key}", error.what) from error
-
-
-def tls_files(tls: TLSConfig | PeerTLSConfig) -> TLSFiles:
-    """The files that a section names."""
-    from scpd.transport.profiles import TLSFiles  # noqa: PLC0415 as above
-
-    return TLSFiles(tls.certificate, tls.key, tls.key_password, tls.ca, tls.crl)
 
 
 def _offer(server: ServerConfig) -> Offer:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from scpd.config import AllowRule, DenyRule, ServerConfig, UserIdentityConfig
     from scpd.identity.access import Facts
     from scpd.identity.claim import Provider
+    from scpd.server.ledger import Ledger
 
 # kind → its module, the class in it, and the extra that brings what they need.
 _MODULES = {
@@ -49,7 +50,8 @@ _MODULES = {
 class Doorkeepers:
     """Makes the doors of each server; what is said alike for several is made once, and shared."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger | None = None) -> None:
+        self._ledger = ledger
         self._pool: Pool | None = None
         self._providers: dict[object, Provider] = {}
         self._lockouts: dict[object, Lockout] = {}
@@ -61,6 +63,7 @@ class Doorkeepers:
             identities=self._identities(server.user_identity),
             per_address=_buckets(server.limits.rate_per_address),
             per_title=_buckets(server.limits.rate_per_title),
+            ledger=self._ledger,
         )
 
     def close(self) -> None:

@@ -24,9 +24,13 @@ class Signals:
         for number in numbers:
             signal.signal(number, lambda _number, _frame: None)
 
-    def next(self) -> int:
-        """The next signal, or number given to :meth:`put`; waits for it."""
-        return self._reader.recv(1)[0]
+    def next(self, patience: float | None = None) -> int | None:
+        """The next signal, or number given to :meth:`put`; None where none comes within ``patience`` seconds."""
+        self._reader.settimeout(patience)
+        try:
+            return self._reader.recv(1)[0]
+        except TimeoutError:
+            return None
 
     def put(self, number: int) -> None:
         """Have :meth:`next` return ``number``, from any thread."""

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from scpd.daemon import build
+from scpd.daemon.security import days_left
 from scpd.daemon.signals import Signals
 from scpd.daemon.surroundings import Surroundings
 from scpd.errors import ConfigurationError
@@ -24,7 +25,7 @@ from scpd.transport.connection import address_text
 from scpd.version import __version__
 
 if TYPE_CHECKING:
-    from scpd.config import Config
+    from scpd.config import Config, TLSConfig
     from scpd.daemon.build import Parts
     from scpd.server.server import Server
 
@@ -33,6 +34,9 @@ _DRAINED = 0
 _UMASK = 0o027
 # Virtual memory of a worker; what it does not touch costs nothing, and 1,000 of them still fit anywhere.
 _STACK = 512 * 1024
+# How long the audit trail may take at the end (seconds); what is in a spool goes out after the next start.
+_LAST_MESSAGES = 5.0
+_DAY = 24 * 3600.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 
@@ -72,6 +76,8 @@ class Supervisor:
             self._stop(signals, parts.servers)
         finally:
             parts.close()
+            if parts.ledger:
+                parts.ledger.stopped(_LAST_MESSAGES)
         self._log.info("stopped")
         return 0
 
@@ -97,26 +103,38 @@ class Supervisor:
                 address=address_text(started.address),
                 ae_title=configured.ae_title,
                 sop_classes=len(configured.supported()),
+                **_protection(configured.tls),
             )
         # What stands now stands for good: the collector need not walk through it after every few associations.
         gc.collect()
         gc.freeze()
+        if parts.ledger:
+            parts.ledger.started()
         self._log.info("ready", version=__version__, pid=os.getpid())
 
     def _until_stopped(self, signals: Signals, servers: tuple[Server, ...]) -> None:
         while True:
-            number = signals.next()
-            if number in (signal.SIGTERM, signal.SIGINT):
+            number = signals.next(_DAY)
+            if number is None:
+                self._look_around()
+            elif number in (signal.SIGTERM, signal.SIGINT):
                 return
-            if number == signal.SIGUSR1:
+            elif number == signal.SIGUSR1:
                 self._tell_state(servers)
             else:
                 self._log.warning("SIGHUP: this version reads its configuration at the start; restart it instead")
 
+    def _look_around(self) -> None:
+        """Once a day: certificates expire, and files go, while nobody reads the log of the start."""
+        surroundings = Surroundings(self._config)
+        for what in (*surroundings.faults, *surroundings.warnings):
+            self._log.warning(what)
+
     def _tell_state(self, servers: tuple[Server, ...]) -> None:
         """SIGUSR1: what goes on, one line a server."""
-        for server in servers:
-            self._log.info("state", server=server.name, **server.state())
+        for configured, server in zip(self._config.servers, servers, strict=True):
+            beside = {"certificate_days_left": days_left(configured.tls)} if configured.tls else {}
+            self._log.info("state", server=server.name, **server.state(), **beside)
 
     def _stop(self, signals: Signals, servers: tuple[Server, ...]) -> None:
         """SIGTERM: accept no more, wait the grace period, abort the rest. A second signal aborts at once."""
@@ -130,6 +148,12 @@ class Supervisor:
             pass
         for server in servers:
             server.abort("this server is stopping")
+
+
+def _protection(tls: TLSConfig | None) -> dict[str, object]:
+    if tls is None:
+        return {}
+    return {"tls": tls.profile, "client_certificates": tls.client, "certificate_days_left": days_left(tls)}
 
 
 def _drain(signals: Signals, servers: tuple[Server, ...], deadline: float) -> None:

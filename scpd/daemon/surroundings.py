@@ -11,15 +11,17 @@ import socket
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from scpd.daemon.build import tls_files
+from scpd.config import TLSConfig
+from scpd.config.audit import AuditTLSConfig
 from scpd.daemon.doors import Doorkeepers
+from scpd.daemon.security import tls_files
 from scpd.sop_class import SOP_CLASSES, STORAGE, VERIFICATION, uid_keyword
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from scpd.config import Config, Endpoint, PeerTLSConfig, ServerConfig, TLSConfig
+    from scpd.config import AuditConfig, Config, Endpoint, PeerTLSConfig, ServerConfig
 
 _KNOWN_BUT_NOT_STORED = frozenset(map(str, SOP_CLASSES.values())) - frozenset(map(str, STORAGE))
 _OPEN_TO_ALL = (
@@ -52,15 +54,23 @@ class Surroundings:
         for server in self._config.servers:
             for key, what in self._faults_of(server):
                 faults[f"{self._config.near(server.name, key)}: {key}: {what}"] = None
-        for name, peer in self._config.peers.items():
-            for key, what in _certificates("faults", peer.tls, self._now):
-                whole = f"peers.{name}.{key}"
-                faults[f"{self._config.near(None, whole)}: {whole}: {what}"] = None
+        for key, what in (*self._of_the_process("faults"), *_audit(self._config.audit)):
+            faults[f"{self._config.near(None, key)}: {key}: {what}"] = None
         yield from faults
+
+    def _of_the_process(self, which: str) -> Iterator[tuple[str, str]]:
+        """What is to be said of certificates that no server shows."""
+        sections = {f"peers.{name}": peer.tls for name, peer in self._config.peers.items()}
+        for number, one in enumerate(self._config.audit.destinations if self._config.audit else ()):
+            if isinstance(one, AuditTLSConfig):
+                sections[f"audit.destinations[{number}]"] = one.tls
+        for place, tls in sections.items():
+            for key, what in _certificates(which, tls, self._now):
+                yield f"{place}.{key}", what
 
     def _faults_of(self, server: ServerConfig) -> Iterator[tuple[str, str]]:
         yield from _served(server)
-        yield from _directory(server.storage.directory)
+        yield from _directory("storage.directory", server.storage.directory)
         yield from _address(server.bind)
         yield from _certificates("faults", server.tls, self._now)
         yield from self._doorkeepers.faults(server.user_identity)
@@ -70,10 +80,8 @@ class Surroundings:
         for server in self._config.servers:
             for key, what in self._warnings_of(server):
                 warnings[f"{self._config.near(server.name, key)}: {key}: {what}"] = None
-        for name, peer in self._config.peers.items():
-            for key, what in _certificates("warnings", peer.tls, self._now):
-                whole = f"peers.{name}.{key}"
-                warnings[f"{self._config.near(None, whole)}: {whole}: {what}"] = None
+        for key, what in self._of_the_process("warnings"):
+            warnings[f"{self._config.near(None, key)}: {key}: {what}"] = None
         yield from warnings
 
     def _warnings_of(self, server: ServerConfig) -> Iterator[tuple[str, str]]:
@@ -90,8 +98,20 @@ def _served(server: ServerConfig) -> Iterator[tuple[str, str]]:
             yield "contexts", f"{uid_keyword(uid)} is not served by this version; write classes of storage"
 
 
-def _directory(directory: Path) -> Iterator[tuple[str, str]]:
-    key = "storage.directory"
+def _audit(audit: AuditConfig | None) -> Iterator[tuple[str, str]]:
+    if audit is None:
+        return
+    if not audit.destinations:
+        yield "audit.destinations", "there is none; write one, as in - {kind: file, path: /var/log/scpd/audit.log}"
+    if audit.spool:
+        yield from _directory("audit.spool", audit.spool)
+    for number, one in enumerate(audit.destinations):
+        if one.kind == "file" and not one.path.absolute().parent.is_dir():
+            place = f"audit.destinations[{number}].path"
+            yield place, f"{one.path.absolute().parent} is not a directory; make it, or name another"
+
+
+def _directory(key: str, directory: Path) -> Iterator[tuple[str, str]]:
     nearest = next(one for one in (directory.absolute(), *directory.absolute().parents) if one.exists())
     if not nearest.is_dir():
         yield key, f"{nearest} is not a directory; name one, or remove the file"
@@ -111,7 +131,7 @@ def _certificates(which: str, tls: TLSConfig | PeerTLSConfig | None, now: dateti
         from scpd.transport import certificates  # noqa: PLC0415 not for a start without TLS
 
         judge = certificates.faults if which == "faults" else certificates.warnings
-        for key, what in judge(tls_files(tls), now):
+        for key, what in judge(tls_files(tls), now, "server" if isinstance(tls, TLSConfig) else "client"):
             yield f"tls.{key}", what
 
 

@@ -9,12 +9,15 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from scpd.errors import ConnectionLost
 from scpd.identity.access import EVERYTHING, Facts, Title, parse_address
 from scpd.names import quote
 from scpd.negotiation import reject
 from scpd.server.visit import Visit
+from scpd.services.service import Peer
 from scpd.telemetry.logs import logger
 from scpd.transport.certificate_names import names
+from scpd.transport.tls import SecureConnection
 
 if TYPE_CHECKING:
     from scpd.identity.access import Access, Refusal, Rule
@@ -22,28 +25,35 @@ if TYPE_CHECKING:
     from scpd.identity.policy import Identities, Verdict
     from scpd.identity.rates import Buckets
     from scpd.negotiation.offer import Offer, Rejection
+    from scpd.server.ledger import Ledger
     from scpd.services.serving import Services
     from scpd.transport.upper_layer import UpperLayer
     from scpd.wire.pdu import AssociateRQ
     from scpd.wire.user_info import UserIdentityAC, UserIdentityRQ
 
 
+# The keys of rejections that are about who asks, rather than about what is asked or how busy it is.
+_ABOUT_THE_PEER = ("access", "called_ae_title", "limits.rate_")
+
+
 @dataclass(frozen=True, slots=True)
 class Doors:
     """What everybody has to pass; None is a door that stands open.
 
-    ``per_address`` and ``per_title`` are how often an address and a calling AE title may come.
+    ``per_address`` and ``per_title`` are how often an address and a calling AE title may come. ``ledger`` keeps
+    what the audit trail is told of it all.
     """
 
     access: Access | None = None
     identities: Identities | None = None
     per_address: Buckets | None = None
     per_title: Buckets | None = None
+    ledger: Ledger | None = None
 
     @property
     def are_open(self) -> bool:
         """Whether nobody is asked anything."""
-        return not (self.access or self.identities or self.per_address or self.per_title)
+        return not (self.access or self.identities or self.per_address or self.per_title or self.ledger)
 
 
 class Guard:
@@ -60,11 +70,13 @@ class Guard:
         """The rule that keeps an address out whatever else there is to say, or nothing."""
         access = self.doors.access
         refusal = access.refusal(Facts(parse_address(host))) if access else None
+        if refusal and self.doors.ledger:
+            self.doors.ledger.turned_away(host)
         return refusal.rule.key if refusal else ""
 
-    def visit(self, association_id: str) -> Visit:  # noqa: ARG002 as Terms has it
+    def visit(self, association_id: str) -> Visit:
         """A visit for one connection."""
-        return GuardedVisit(self)
+        return GuardedVisit(self, association_id)
 
     def warn(self) -> None:
         """Log what is wrong with the providers' files by now, each thing once."""
@@ -78,26 +90,31 @@ class Guard:
 class GuardedVisit(Visit):
     """One connection before the guard. ``user`` is who was verified."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, association_id: str) -> None:
         super().__init__(guard.offer, guard.services)
         self.user: User | None = None
         self.notes: dict[str, object] = {}
         self._guard = guard
+        self._ledger = guard.doors.ledger
+        self._peer = Peer("", "", "", association_id)
 
     def opened(self, upper: UpperLayer) -> None:
         """Remember who it is."""
         self._connection = upper.connection
+        self._peer = replace(self._peer, address=upper.connection.peer)
 
     def requested(self, request: AssociateRQ) -> Rejection | None:
         """Whether the certificate and the titles let it in, as far as they decide; then how often it comes."""
         tls = self._connection.tls
+        calling, called = request.calling_ae_title, request.called_ae_title
+        self._peer = replace(self._peer, calling=calling, called=called)
         self._facts = Facts(
             parse_address(self._connection.host),
             names(tls.peer_certificate) if tls and tls.peer_certificate else (),
-            Title.of(request.calling_field, request.calling_ae_title),
-            Title.of(request.called_field, request.called_ae_title),
+            Title.of(request.calling_field, calling),
+            Title.of(request.called_field, called),
         )
-        return self._refused() or self._too_often(request.calling_ae_title)
+        return self._refused() or self._too_often(calling)
 
     def identify(self, claims: tuple[UserIdentityRQ, ...]) -> UserIdentityAC | Rejection | None:
         """Who it is, and whether that lets it in."""
@@ -108,12 +125,33 @@ class GuardedVisit(Visit):
             verdict = identities.judge(claims, self._connection.host, protected=protected)
             self._note(verdict)
             self._guard.warn()
+            if self._ledger and verdict.user:
+                self._ledger.verified(self._peer, verdict.user.name, verdict.form)
             if verdict.rejection:
                 self.notes.pop("access", None)  # it never came to that
                 return verdict.rejection
         self.user = verdict.user if verdict else None
         self._facts = replace(self._facts, user=self.user)
         return self._refused() or (verdict.response if verdict else None)
+
+    def rejected(self, rejection: Rejection) -> None:
+        """Into the audit trail, where it was about who asked."""
+        if self._ledger is None:
+            return
+        if rejection.key.startswith("user_identity"):
+            self._ledger.not_verified(self._peer, str(self.notes.get("claimed_user", "")).strip("'"), rejection)
+        elif rejection.key.startswith(_ABOUT_THE_PEER):
+            self._ledger.rejected(self._peer, rejection)
+
+    def ended(self, how: BaseException | None) -> None:
+        """Into the audit trail: what was stored, or that TLS did not come about."""
+        if self._ledger is None:
+            return
+        connection = self._connection
+        has_begun_tls = isinstance(connection, SecureConnection) and connection.received
+        if has_begun_tls and connection.tls is None and isinstance(how, ConnectionLost):
+            self._ledger.handshake_failed(self._peer, str(how))
+        self._ledger.ended(self._peer)
 
     def _refused(self) -> Rejection | None:
         access = self._guard.doors.access

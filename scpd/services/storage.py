@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from scpd.dimse import status
 from scpd.dimse.command import CStoreRQ, Request, respond
@@ -17,8 +17,9 @@ from scpd.storage.layout import Layouts
 from scpd.storage.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from scpd.services.service import Peer
     from scpd.storage.head import Reader
     from scpd.storage.paths import PathTemplate
     from scpd.storage.store import Incoming, Store
@@ -39,15 +40,30 @@ class StorageRules:
     verify: Literal["lenient", "strict"] = "lenient"
 
 
+class Witness(Protocol):
+    """Hears of each instance that was stored, with the raw values of its ``tags`` that were in the data set."""
+
+    tags: frozenset[int]
+
+    def stored(self, peer: Peer, sop_class_uid: str, values: Mapping[int, bytes]) -> None: ...
+
+
 class Storage:
     """Stores what is sent, byte for byte."""
 
     operations: frozenset[type[Request]] = frozenset((CStoreRQ,))
 
-    def __init__(self, store: Store, rules: StorageRules) -> None:
+    def __init__(self, store: Store, rules: StorageRules, witness: Witness | None = None) -> None:
         self._store = store
         self._rules = rules
-        self._tags = frozenset((_SPECIFIC_CHARACTER_SET, _SOP_CLASS_UID, _SOP_INSTANCE_UID, *rules.path.tags))
+        self._witness = witness
+        self._tags = frozenset(
+            (
+                *(_SPECIFIC_CHARACTER_SET, _SOP_CLASS_UID, _SOP_INSTANCE_UID),
+                *rules.path.tags,
+                *(witness.tags if witness else ()),
+            )
+        )
         self._layouts = Layouts(self._tags)
 
     def perform(self, operation: Operation) -> Iterable[Reply]:
@@ -71,6 +87,8 @@ class Storage:
             reader = self._stream(operation, incoming)
             warning = self._verify(request, reader)
             incoming.commit(self._path(operation, request, reader))
+            if self._witness:
+                self._witness.stored(operation.peer, request.affected_sop_class_uid, reader.values)
         except UnreadableDataSet as error:
             raise StoreError(status.CANNOT_UNDERSTAND, str(error)) from error
         finally:

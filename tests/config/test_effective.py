@@ -122,7 +122,7 @@ def test_every_default_is_said_in_words_and_in_the_units_of_a_file():
 def test_the_schema_is_of_the_file_with_the_keys_of_a_server_at_its_top():
     found = schema()
     assert found["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert set(found["properties"]) == {*ServerConfig.model_fields, "servers", "peers", "logging"}
+    assert set(found["properties"]) == {*ServerConfig.model_fields, "servers", "peers", "audit", "logging"}
     assert found["additionalProperties"] is False
     assert found["properties"]["servers"]["items"] == {"$ref": "#/$defs/ServerConfig"}
 

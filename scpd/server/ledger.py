@@ -1,0 +1,151 @@
+"""What the audit trail is told of connections: who was refused, who was verified, whose instances came (PS3.15 A.5.3).
+
+One for all servers of a process. What it hears of an association it keeps until that ends, in bounded memory.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from scpd.identity.rates import Buckets, Rate
+from scpd.negotiation.offer import RejectResult
+from scpd.services.service import Peer as Caller
+from scpd.storage.text import Text
+from scpd.telemetry import audit
+from scpd.telemetry.audit import Alert, Outcome, Patient, Peer, Reporter, Study
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scpd.negotiation.offer import Rejection
+    from scpd.telemetry.trail import Trail
+
+_SPECIFIC_CHARACTER_SET = 0x00080005
+_ACCESSION_NUMBER = 0x00080050
+_PATIENT_NAME = 0x00100010
+_PATIENT_ID = 0x00100020
+_STUDY_INSTANCE_UID = 0x0020000D
+# So many studies of an association are kept; then what there is goes out, and counting begins anew.
+_MOST_STUDIES = 500
+# A port scanner must not fill the trail: beyond this, what one address is refused is not told (messages, seconds).
+_MOST_REFUSALS = Rate(100, 3600.0)
+
+
+class _Study(NamedTuple):
+    """What is counted together, as it came: decoded once, at the end."""
+
+    character_set: bytes
+    patient_id: bytes
+    patient_name: bytes
+    study: bytes
+    accession: bytes
+
+
+class Ledger:
+    """Writes to ``trail`` as ``reporter``. All methods may be called from any thread."""
+
+    # What it wants to know of each data set.
+    tags = frozenset((_SPECIFIC_CHARACTER_SET, _ACCESSION_NUMBER, _PATIENT_NAME, _PATIENT_ID, _STUDY_INSTANCE_UID))
+
+    def __init__(self, reporter: Reporter, trail: Trail) -> None:
+        self._reporter = reporter
+        self._trail = trail
+        self._refusals = Buckets(_MOST_REFUSALS)
+        self._stored: dict[str, dict[_Study, Counter[str]]] = {}
+        self._users: dict[str, str] = {}
+
+    def started(self) -> None:
+        """The process serves from now on."""
+        self._trail.write(audit.application_started(self._reporter))
+
+    def stopped(self, patience: float) -> None:
+        """The process ends; waits up to ``patience`` seconds until everything is where it goes."""
+        self._trail.write(audit.application_stopped(self._reporter))
+        self._trail.close(patience)
+
+    def verified(self, peer: Caller, user: str, form: str) -> None:
+        """Somebody was verified."""
+        self._users[peer.association_id] = user
+        self._trail.write(audit.login_succeeded(self._reporter, _peer(peer), user, called=peer.called, how=form))
+
+    def not_verified(self, peer: Caller, claimed: str, rejection: Rejection) -> None:
+        """Somebody was not."""
+        if self._is_told(peer):
+            outcome = _outcome(rejection)
+            self._trail.write(
+                audit.login_failed(
+                    self._reporter, _peer(peer), claimed, rejection.why, called=peer.called, outcome=outcome
+                )
+            )
+
+    def rejected(self, peer: Caller, rejection: Rejection) -> None:
+        """An association was rejected for who asked for it, or how often."""
+        kind = Alert.RESTRICTED_FUNCTION if rejection.key.startswith("limits.") else Alert.NODE_AUTHENTICATION
+        self._alert(peer, rejection.why, kind, _outcome(rejection))
+
+    def turned_away(self, host: str) -> None:
+        """A connection was closed for its address."""
+        self._alert(
+            Caller(f"{host}:0", "", ""), "its address is not let in", Alert.NODE_AUTHENTICATION, Outcome.SERIOUS
+        )
+
+    def handshake_failed(self, peer: Caller, why: str) -> None:
+        """TLS did not come about."""
+        self._alert(peer, why, Alert.NODE_AUTHENTICATION, Outcome.SERIOUS)
+
+    def stored(self, peer: Caller, sop_class_uid: str, values: Mapping[int, bytes]) -> None:
+        """An instance is where it belongs; ``values`` are the raw ones of :attr:`tags`."""
+        studies = self._stored.setdefault(peer.association_id, {})
+        study = _Study(
+            values.get(_SPECIFIC_CHARACTER_SET, b""),
+            values.get(_PATIENT_ID, b""),
+            values.get(_PATIENT_NAME, b""),
+            values.get(_STUDY_INSTANCE_UID, b""),
+            values.get(_ACCESSION_NUMBER, b""),
+        )
+        studies.setdefault(study, Counter())[sop_class_uid] += 1
+        if len(studies) >= _MOST_STUDIES:
+            self._tell_of_instances(peer)
+
+    def ended(self, peer: Caller) -> None:
+        """An association is over: its instances go into the trail, patient by patient."""
+        self._tell_of_instances(peer)
+        self._users.pop(peer.association_id, None)
+
+    def _tell_of_instances(self, peer: Caller) -> None:
+        patients: dict[Patient, dict[tuple[str, str], Counter[str]]] = {}
+        for study, classes in self._stored.pop(peer.association_id, {}).items():
+            text = Text(study.character_set)
+            patient = Patient(text.decode(study.patient_id), text.decode(study.patient_name))
+            key = text.decode(study.study), text.decode(study.accession)
+            patients.setdefault(patient, {}).setdefault(key, Counter()).update(classes)
+        user = self._users.get(peer.association_id, "")
+        for patient, studies in patients.items():
+            told = [Study(uid, dict(classes), accession) for (uid, accession), classes in studies.items()]
+            for message in audit.instances_transferred(
+                self._reporter, _peer(peer), patient, told, called=peer.called, user=user
+            ):
+                self._trail.write(message)
+
+    def _alert(self, peer: Caller, why: str, kind: Alert, outcome: Outcome) -> None:
+        if self._is_told(peer):
+            self._trail.write(
+                audit.security_alert(self._reporter, _peer(peer), why, called=peer.called, kind=kind, outcome=outcome)
+            )
+
+    def _is_told(self, peer: Caller) -> bool:
+        return self._refusals.take(_host(peer.address), time.monotonic())
+
+
+def _peer(peer: Caller) -> Peer:
+    return Peer(_host(peer.address), peer.calling)
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0].strip("[]") or address
+
+
+def _outcome(rejection: Rejection) -> Outcome:
+    return Outcome.MINOR if rejection.answer.result == RejectResult.TRANSIENT else Outcome.SERIOUS
