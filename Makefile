@@ -14,7 +14,7 @@ run: $(VENV)/installed
 	@echo
 	$(BIN)/scpd run config/scpd.yaml
 
-test: $(VENV)/tested-with peers
+test: peers $(VENV)/tested-with
 	$(BIN)/pytest
 
 check: $(VENV)/tested-with
@@ -22,7 +22,7 @@ check: $(VENV)/tested-with
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: $(VENV)/tested-with peers
+bench: peers $(VENV)/tested-with
 	$(BIN)/python tests/benchmarks/bench.py
 
 fuzz: $(VENV)/tested-with
@@ -42,9 +42,11 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/tested-with: pyproject.toml
+$(VENV)/tested-with: pyproject.toml | peers
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[dev]'
+	@if command -v krb5-config >/dev/null; then $(BIN)/pip install --quiet --editable '.[kerberos]'; \
+	else echo "not installed, its tests are skipped: the extra kerberos, which is built with libkrb5-dev"; fi
 	@touch $(VENV)/installed $@
 
 clean:
