@@ -16,10 +16,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from scpd.daemon import build
-from scpd.daemon.security import days_left
+from scpd.daemon.security import days_left, security
 from scpd.daemon.signals import Signals
 from scpd.daemon.surroundings import Surroundings
-from scpd.errors import ConfigurationError
+from scpd.errors import ConfigurationError, SettingError
 from scpd.telemetry import logs
 from scpd.transport.connection import address_text
 from scpd.version import __version__
@@ -122,7 +122,30 @@ class Supervisor:
             elif number == signal.SIGUSR1:
                 self._tell_state(servers)
             else:
-                self._log.warning("SIGHUP: this version reads its configuration at the start; restart it instead")
+                self._read_certificates(servers)
+
+    def _read_certificates(self, servers: tuple[Server, ...]) -> None:
+        """SIGHUP: read certificates, keys, CAs and revocation lists again; all of them are good, or nothing changes."""
+        contexts = []
+        for configured in self._config.servers:
+            try:
+                contexts.append(security(configured.tls) if configured.tls else None)
+            except SettingError as error:
+                where = self._config.near(configured.name, error.key)
+                self._log.error(
+                    "SIGHUP: certificates not read again, the old ones stay",
+                    key=error.key,
+                    where=where,
+                    what=error.what,
+                )
+                return
+        for server, context in zip(servers, contexts, strict=True):
+            if context:
+                server.secure(context)
+        self._log.info(
+            "SIGHUP: certificates read again; the rest of the configuration is read at the start",
+            count=len([*filter(None, contexts)]),
+        )
 
     def _look_around(self) -> None:
         """Once a day: certificates expire, and files go, while nobody reads the log of the start."""

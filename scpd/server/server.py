@@ -70,6 +70,10 @@ class Server:
             "turned_away": self.turned_away,
         }
 
+    def secure(self, tls: ssl.SSLContext) -> None:
+        """Begin the connections that come from now on with ``tls``; those that are there go on as they are."""
+        self._tls = tls
+
     def stop_accepting(self) -> None:
         """Take no more connections; associations go on."""
         with self._stopping:
