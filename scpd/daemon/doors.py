@@ -112,7 +112,7 @@ class Doorkeepers:
         try:
             make: Callable[..., Provider] = getattr(importlib.import_module(module), name)
         except ImportError as error:
-            what = f"{error.name} is not installed; pip install 'scpd[{config.kind}]'"
+            what = f"{error.name or error} cannot be imported; pip install 'scpd[{config.kind}]'"
             raise SettingError("", what) from error
         settings = {key: getattr(config, key) for key in type(config).model_fields if key != "kind"}
         if "realms" in settings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -120,10 +121,14 @@ class Identities:
 
 
 def _lock_key(claim: Claim, address: str) -> bytes:
-    """For what can be guessed; as a digest, since a peer chooses how long the name is."""
+    """For what can be guessed; as a digest, since a peer chooses how long the name is.
+
+    Spellings that a directory takes for the same user are the same.
+    """
     if claim.form != Form.PASSCODE:
         return b""
-    return hashlib.sha256(b"\0".join((address.encode(), claim.primary))).digest()
+    user = unicodedata.normalize("NFKC", claim.primary.decode(errors="backslashreplace")).casefold()
+    return hashlib.sha256(f"{address}\0{user}".encode()).digest()
 
 
 def _shown(claim: Claim) -> str:
