@@ -49,11 +49,11 @@ _CHACHA_AND_CCM = (
 )
 _DHE_GCM = ("DHE-RSA-AES256-GCM-SHA384", "DHE-RSA-AES128-GCM-SHA256")
 
+# What OpenSSL says of a key that fits no certificate; the last is of one of another kind.
+_OF_ANOTHER = frozenset(("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"))
 # 112 bits of security: RSA and DH of 2,048 bits, elliptic curves of 224, no SHA-1, no MD5.
 _LEVEL = "@SECLEVEL=2"
-_OPTIONS = (
-    ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_TICKET
-)  # fmt: skip
+_OPTIONS = ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_TICKET
 # ffdhe2048 (RFC 7919 A.1). The older devices that need DHE at all often take no longer prime.
 _FFDHE2048 = b"""\
 -----BEGIN DH PARAMETERS-----
@@ -125,9 +125,7 @@ def describe(profile: str) -> str:
     return f"{_PROFILES[profile].title}: {allowed}"
 
 
-def server_context(
-    files: TLSFiles, *, client: ClientCertificate = "none", profile: str = "bcp195"
-) -> ssl.SSLContext:  # fmt: skip
+def server_context(files: TLSFiles, *, client: ClientCertificate = "none", profile: str = "bcp195") -> ssl.SSLContext:
     """A context for accepting connections; ``client`` says whether peers have to show a certificate.
 
     Nothing is resumed in TLS 1.3, and in TLS 1.2 not by tickets. There is no way in Python to forget sessions of TLS
@@ -155,8 +153,10 @@ def server_context(
 def client_context(files: TLSFiles, *, verify: bool = True, profile: str = "bcp195") -> ssl.SSLContext:
     """A context for making connections, each with the host's name or address as ``server_hostname``.
 
-    Without ``ca`` the system's CAs are trusted; with ``verify=False``, for a test by hand, whoever answers. Sessions
-    are not resumed. Raises :class:`SettingError` with the key of what cannot be used.
+    That is looked for among the certificate's alternative names; the common name counts where it has none. Without
+    ``ca`` the system's CAs are trusted; with ``verify=False``, for a test by hand, whoever answers.
+
+    Raises :class:`SettingError` with the key of what cannot be used.
     """
     context = _context(ssl.PROTOCOL_TLS_CLIENT, profile)
     if files.certificate is not None:
@@ -210,7 +210,7 @@ def _present(context: ssl.SSLContext, files: TLSFiles) -> None:
 
 def _unusable(error: ssl.SSLError, certificate: Path, key: Path, *, asked: bool) -> SettingError:
     reason = error.reason or ""
-    if reason in {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"}:
+    if reason in _OF_ANOTHER:
         return SettingError("key", foreign_key(certificate, key))
     if reason.endswith(("_KEY_TOO_SMALL", "_MD_TOO_WEAK")):
         what = "has a key that is too short" if reason.endswith("SMALL") else "was signed with a broken hash"
