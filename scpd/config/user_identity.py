@@ -108,6 +108,14 @@ class SAMLConfig(Section):
         default=None, description="The attribute that holds the roles (default none)."
     )
     leeway: Leeway = Field(default=30.0, description="How far the issuer's clock may be from this one (default 30s).")
+    longest_life: Annotated[float, duration(1.0, 30 * 24 * _HOUR)] = Field(
+        default=24 * _HOUR, description="The longest time an assertion may be good for (default 24h)."
+    )
+    once: Annotated[bool, YES_OR_NO] = Field(
+        default=True,
+        description="Whether an assertion is good for one association alone (default true): false lets a device use the "
+        "same one for each until it ends.",
+    )
 
 
 class KerberosConfig(Section):
