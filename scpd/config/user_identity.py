@@ -113,8 +113,8 @@ class SAMLConfig(Section):
     )
     once: Annotated[bool, YES_OR_NO] = Field(
         default=True,
-        description="Whether an assertion is good for one association alone (default true): false lets a device use the "
-        "same one for each until it ends.",
+        description="Whether an assertion is good for one association alone (default true): false lets a device use "
+        "the same one for each until it ends.",
     )
 
 

@@ -43,4 +43,4 @@ def _destination(place: str, config: Any) -> Destination:
         context = client_context(tls_files(config.tls), profile=config.tls.profile)
     except SettingError as error:
         raise SettingError(f"{place}.tls.{error.key}", error.what) from error
-    return TLSDestination(config.address.host, config.address.port, context)
+    return TLSDestination(config.address.host, config.address.port, context, name=config.tls.name or "")

@@ -106,6 +106,8 @@ def _audit(audit: AuditConfig | None) -> Iterator[tuple[str, str]]:
     if audit.spool:
         yield from _directory("audit.spool", audit.spool)
     for number, one in enumerate(audit.destinations):
+        if one in audit.destinations[:number]:
+            yield f"audit.destinations[{number}]", "stands twice; keep one of the two"
         if one.kind == "file" and not one.path.absolute().parent.is_dir():
             place = f"audit.destinations[{number}].path"
             yield place, f"{one.path.absolute().parent} is not a directory; make it, or name another"
