@@ -1,13 +1,15 @@
 #!/bin/sh
 # Installs what the tests run against beside Python packages: DCMTK as a real peer, a C compiler for the load
-# generator, faketime for clock jumps, and what user identity is verified against: a KDC, a directory, xmlsec1 as an issuer
-# of SAML assertions, and the headers that the GSS-API binding is built with. Needs root and Debian's apt-get; anywhere else it says what is missing.
+# generator and OpenSSL's headers for it, faketime for clock jumps, and what user identity is verified against: a KDC, a
+# directory, xmlsec1 as an issuer of SAML assertions, and the headers that the GSS-API binding is built with. Needs root
+# and Debian's apt-get; anywhere else it says what is missing.
 set -u
 missing=""
 command -v storescu >/dev/null 2>&1 || missing="$missing dcmtk"
 command -v faketime >/dev/null 2>&1 || missing="$missing faketime"
 command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 command -v openssl >/dev/null 2>&1 || missing="$missing openssl"
+[ -e /usr/include/openssl/ssl.h ] || missing="$missing libssl-dev"
 command -v krb5kdc >/dev/null 2>&1 || [ -x /usr/sbin/krb5kdc ] || missing="$missing krb5-kdc krb5-admin-server"
 command -v kinit >/dev/null 2>&1 || missing="$missing krb5-user"
 command -v krb5-config >/dev/null 2>&1 || missing="$missing libkrb5-dev"

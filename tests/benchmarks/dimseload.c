@@ -1,6 +1,7 @@
 /* dimseload: a load generator for any DICOM SCP, cheap enough not to be the bottleneck.
  *
  * cc -O2 -pthread -o dimseload dimseload.c
+ * cc -O2 -pthread -DTLS -o dimseload-tls dimseload.c -lssl -lcrypto     (the same over TLS: tls.h)
  * dimseload MODE HOST PORT CALLED_AE [key=value ...]
  *   MODE store : each of `assocs` threads opens one association and sends `count` C-STOREs over it
  *   MODE echo  : the same with C-ECHO
@@ -12,7 +13,8 @@
  *       overwritten with a counter) seoff/stoff=N selen/stlen=L per=N (series / study UID places, a new one every
  *       `per` instances) maxpdu=N (own send cap; 0 = what the acceptor allows) calling=AE seconds=S tag=N
  *       quickack=1 (acknowledge at once: takes the 40 ms stall away from servers that write a PDU in two pieces)
- * Prints one line of JSON: instances, seconds, per_s, MBps, lat_ms p50/p99/max, failures by status.
+ * Prints one line of JSON: instances, seconds, per_s, MBps, lat_ms p50/p99/max, failures by status; over TLS what was
+ * agreed on.
  * Bytes on the wire follow PS3.8 (upper layer) and PS3.7 (DIMSE).
  */
 #define _GNU_SOURCE
@@ -33,6 +35,7 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+#include "tls.h"
 
 static const char *host = "127.0.0.1", *port = "11112", *called = "ANY-SCP", *calling = "LOADGEN", *mode = "echo";
 static const char *sop = "1.2.840.10008.5.1.4.1.1.2", *ts = "1.2.840.10008.1.2.1";
@@ -59,7 +62,9 @@ static int item(uint8_t*p, int type, const char*s){ int l=strlen(s); p[0]=type;p
 static int dial(void){
   struct addrinfo h={0},*r; h.ai_socktype=SOCK_STREAM; if(getaddrinfo(host,port,&h,&r)) return -1;
   int fd=socket(r->ai_family,SOCK_STREAM,0); if(fd<0||connect(fd,r->ai_addr,r->ai_addrlen)){ freeaddrinfo(r); if(fd>=0)close(fd); return -1; }
-  freeaddrinfo(r); int one=1; setsockopt(fd,IPPROTO_TCP,TCP_NODELAY,&one,sizeof one); return fd;
+  freeaddrinfo(r); int one=1; setsockopt(fd,IPPROTO_TCP,TCP_NODELAY,&one,sizeof one);
+  if(tls_connect(fd)){ close(fd); return -1; }
+  return fd;
 }
 
 static int associate(Conn*c){
@@ -144,6 +149,7 @@ int main(int ac,char**av){
     if(!strcmp(av[i],"sop")) sop=e; if(!strcmp(av[i],"ts")) ts=e; if(!strcmp(av[i],"calling")) calling=e;
     if(!strcmp(av[i],"file")){ FILE*f=fopen(e,"rb"); if(!f){ perror(e); return 2; } struct stat s; fstat(fileno(f),&s); data_len=s.st_size; data=malloc(data_len); if(fread(data,1,data_len,f)!=data_len) return 2; fclose(f); } }
   if(tagno) base_counter=tagno*1000000L;
+  if(tls_client()) return 2;
   lat=calloc(assocs*count+1,sizeof(double));
   double t0=now();
   if(!strcmp(mode,"hold")){ Conn*c=calloc(assocs,sizeof(Conn)); long ok=0; for(long i=0;i<assocs;i++){ double t=now(); long e=associate(&c[i]); note(now()-t,e); if(e) c[i].fd=-1; else ok++; }
@@ -151,6 +157,6 @@ int main(int ac,char**av){
     printf("{\"mode\":\"hold\",\"asked\":%ld,\"associated\":%ld,\"echoed_after\":%ld,\"setup_s\":%.3f}\n",assocs,ok,okk,t1-t0); return okk!=assocs; }
   pthread_t*th=calloc(assocs,sizeof *th); for(long i=0;i<assocs;i++) pthread_create(&th[i],0,work,(void*)i); for(long i=0;i<assocs;i++) pthread_join(th[i],0);
   double s=now()-t0; long n=nlat; qsort(lat,n,sizeof(double),cmp);
-  printf("{\"mode\":\"%s\",\"assocs\":%ld,\"n\":%ld,\"failures\":%ld,\"last_bad\":%ld,\"seconds\":%.3f,\"per_s\":%.1f,\"MBps\":%.1f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,\"responses\":%ld}\n",mode,assocs,n,(long)failures,(long)last_status,s,n/s,(data&&!strcmp(mode,"store"))?n*(double)data_len/s/1e6:0.0,lat[n/2]*1e3,lat[(long)(n*0.99)]*1e3,lat[n-1]*1e3,(long)responses);
+  printf("{\"mode\":\"%s\",\"assocs\":%ld,\"n\":%ld,\"failures\":%ld,\"last_bad\":%ld,\"seconds\":%.3f,\"per_s\":%.1f,\"MBps\":%.1f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,\"responses\":%ld%s}\n",mode,assocs,n,(long)failures,(long)last_status,s,n/s,(data&&!strcmp(mode,"store"))?n*(double)data_len/s/1e6:0.0,lat[n/2]*1e3,lat[(long)(n*0.99)]*1e3,lat[n-1]*1e3,(long)responses,tls_said());
   return failures!=0;
 }

@@ -1,4 +1,4 @@
-"""Where a benchmark happens: folders, the two C programs, the data sets. All of it is removed at the end.
+"""Where a benchmark happens: folders, the two C programs, the data sets, a certificate. All of it is removed at the end.
 
 Programs stand in the system's temporary folder (/dev/shm is often mounted noexec); what is sent, what
 is received and the logs stand in memory, or what is received under `--disk`.
@@ -21,12 +21,15 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 MEMORY = Path("/dev/shm")
 MIB, GIB = 1 << 20, 1 << 30
 PAGES_TAKEN = 2.3  # a little over the kernel's delay of 2 s
 LEAST_FREE = 3 * GIB
 GIANT_FREE = 3 * GIB  # the data set, its received copy, and some air
 GIANT_MEMORY = 6 * GIB  # both of those where they are memory, and twice in dimseload
+_TLS_BUILD = ("-DTLS", "-lssl", "-lcrypto")
+_NAMED = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
 
 
 class RunFailed(Exception):
@@ -45,13 +48,9 @@ class Ground:
     notes: list[str] = field(default_factory=list)
     _tags: itertools.count = field(default_factory=lambda: itertools.count(1))
 
-    @property
-    def dimseload(self):
-        return str(self.programs / "dimseload")
-
-    @property
-    def dimselimit(self):
-        return str(self.programs / "dimselimit")
+    def program(self, name, *, tls=False):
+        """The path of dimseload or dimselimit, or of its build that speaks TLS."""
+        return str(self.programs / (f"{name}-tls" if tls else name))
 
     def tag(self):
         """A number that makes one run's UIDs different from every other run's."""
@@ -67,6 +66,23 @@ class Ground:
         if not folder.exists():
             _write_ct_files(folder, count)
         return folder
+
+    def certificate(self):
+        """A certificate of RSA with 2048 bits, which every server takes, and its key: two paths, made once."""
+        certificate, key = self.data / "server.crt", self.data / "server.key"
+        if not certificate.exists():
+            command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "365", *_NAMED]
+            made = [*command, "-keyout", str(key), "-out", str(certificate)]
+            subprocess.run(made, check=True, timeout=60, capture_output=True)
+        return certificate, key
+
+    def passwords(self):
+        """A password file with one user, made once."""
+        path = self.data / "passwords"
+        if not path.exists():
+            command = [sys.executable, "-m", "scpd", "passwd", str(path), "alice"]
+            subprocess.run(command, cwd=ROOT, input=b"secret\n", check=True, timeout=60, capture_output=True)
+        return path
 
     @contextmanager
     def giant(self):
@@ -163,9 +179,19 @@ def _compile(programs):
     if compiler is None:
         sys.exit("bench: a C compiler is needed and `cc` was not found; install gcc or clang")
     for name in ("dimseload", "dimselimit"):
-        source = str(HERE / f"{name}.c")
-        command = [compiler, "-O2", "-pthread", "-o", str(programs / name), source]
-        subprocess.run(command, check=True, timeout=120)
+        command = [compiler, "-O2", "-pthread", str(HERE / f"{name}.c"), "-o"]
+        subprocess.run([*command, str(programs / name)], check=True, timeout=120)
+        if not tls_missing():
+            subprocess.run([*command, str(programs / f"{name}-tls"), *_TLS_BUILD], check=True, timeout=120)
+
+
+@cache
+def tls_missing():
+    """What TLS needs here and is not installed, or nothing."""
+    asked = [shutil.which("cc"), "-E", "-x", "c", "-include", "openssl/ssl.h", os.devnull]
+    if subprocess.run(asked, capture_output=True, timeout=60).returncode:
+        return "OpenSSL's headers (libssl-dev)"
+    return "" if shutil.which("openssl") else "the program openssl"
 
 
 def _make_data_sets(folder):

@@ -51,7 +51,7 @@ def hold(ground, server, count):
     with serving(ground, server) as running:
         before = procfs.resident(running.pid)
         keys = [f"assocs={count}", f"seconds={window + 3}"]
-        with _Held(_command(running, "hold", *keys)) as held:
+        with _Held(running.load("hold", *keys)) as held:
             time.sleep(SETTLE)
             cpu, begin = procfs.cpu_seconds(running.pid), time.monotonic()
             time.sleep(window)
@@ -116,7 +116,7 @@ def _load(running, mode, *, data=None, **keys):
     words = [*(f"{key}={value}" for key, value in keys.items()), f"tag={ground.tag()}"]
     places = ground.data_keys(data) if isinstance(data, str) else data or []
     before = running.stored()
-    done = _run(_command(running, mode, *words, "quickack=1", *places), LOAD_TIMEOUT)
+    done = _run(running.load(mode, *words, "quickack=1", *places), LOAD_TIMEOUT)
     try:
         result = json.loads(done.stdout)
     except ValueError:
@@ -125,6 +125,8 @@ def _load(running, mode, *, data=None, **keys):
         raise RunFailed(f"{result['failures']} of {result['n']} failed, at last with {result['last_bad']:#x}")
     if mode == "store":
         _expect_stored(running, before + result["n"])
+    if "tls" in result:
+        ground.note(f"{running.server.name} over TLS: {result['tls']}")
     return result
 
 
@@ -165,11 +167,6 @@ class _Held:
         self._watchdog.cancel()
         self._process.kill()
         self._process.communicate()
-
-
-def _command(running, mode, *words):
-    ground = running.site.ground
-    return [ground.dimseload, mode, "127.0.0.1", str(running.port), "ANY", *words]
 
 
 def _run(command, timeout):

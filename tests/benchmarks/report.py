@@ -46,7 +46,7 @@ def report(outcomes, *, ground, rounds, missing):
         _medians(outcomes),
         _bars(outcomes, smoke=ground.smoke),
     ]
-    remarks = [f"Not installed, its column is empty: {peer}." for peer in missing]
+    remarks = [f"Not installed, what needs it is empty: {peer}." for peer in missing]
     remarks += [f"{note}." for note in ground.notes]
     if remarks:
         parts.append("\n".join(f"- {remark}" for remark in remarks))
@@ -73,18 +73,20 @@ def _circumstances(ground, rounds):
 
 
 def _medians(outcomes):
-    head = ["row", "what", "unit", *(server.name for server in SERVERS)]
+    asked = {entry.server.name for outcome in outcomes for entry in outcome.row.entries}
+    servers = [server for server in SERVERS if server.name in asked]
+    head = ["row", "what", "unit", *(server.name for server in servers)]
     body = [
         [
             outcome.row.name,
             outcome.row.title,
             metric.unit,
-            *(_cell(outcome.figures.get((server.name, metric.name)), metric) for server in SERVERS),
+            *(_cell(outcome.figures.get((server.name, metric.name)), metric) for server in servers),
         ]
         for outcome in outcomes
         for metric in outcome.row.metrics
     ]
-    return _table("lll" + "r" * len(SERVERS), head, body)
+    return _table("lll" + "r" * len(servers), head, body)
 
 
 def _cell(values, metric):

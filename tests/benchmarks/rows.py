@@ -4,7 +4,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import measures
-from servers import LIBRARY, LIMIT, PYNETDICOM, SCPD, STORESCP, STORESCP_FAST, Server, dcmtk
+from ground import tls_missing
+from servers import (
+    GUARDED,
+    LIBRARY,
+    LIMIT,
+    LIMIT_OVER_TLS,
+    PYNETDICOM,
+    SCPD,
+    SCPD_OVER_TLS,
+    STORESCP,
+    STORESCP_FAST,
+    STORESCP_OVER_TLS,
+    Server,
+    dcmtk,
+)
 
 
 @dataclass(frozen=True)
@@ -144,6 +158,29 @@ ROWS = (
         measures.rate("assoc"),
         (Entry(SCPD, 2000), Entry(LIBRARY, 2000), Entry(LIMIT, 2000), Entry(STORESCP_FAST, 200), Entry(PYNETDICOM, 20)),
         (Bar("rate", 0.3, LIMIT), Bar("rate", 50, PYNETDICOM), _AS_THE_DAEMON),
+    ),
+    Row(
+        "tls1",
+        "C-STORE of CT (530 KB) over TLS, 1 association",
+        measures.rate("store", data="ct"),
+        (Entry(SCPD_OVER_TLS, 500), Entry(LIMIT_OVER_TLS, 500), Entry(STORESCP_OVER_TLS, 500)),
+        (Bar("rate", 0.7, LIMIT_OVER_TLS), Bar("rate", 1, STORESCP_OVER_TLS)),
+        missing=tls_missing,
+    ),
+    Row(
+        "tlsassoc",
+        "associate, C-ECHO, release, over TLS with a full handshake each",
+        measures.rate("assoc"),
+        (Entry(SCPD_OVER_TLS, 300), Entry(LIMIT_OVER_TLS, 300), Entry(STORESCP_OVER_TLS, 200)),
+        (Bar("rate", 1, STORESCP_OVER_TLS),),
+        missing=tls_missing,
+    ),
+    Row(
+        "door1",
+        "associate, C-ECHO, release, with access rules and a provider of identities",
+        measures.rate("assoc"),
+        (Entry(SCPD, 2000), Entry(GUARDED, 2000)),
+        (Bar("rate", 0.9, SCPD, of=GUARDED),),
     ),
     Row(
         "hold",

@@ -15,17 +15,17 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from ground import HERE, Ground, RunFailed
+from ground import HERE, ROOT, Ground, RunFailed
 
-ROOT = HERE.parents[1]
 START_TIMEOUT = 20.0
 STOP_TIMEOUT = 15.0
 ECHO_TIMEOUT = 10.0
 POLL = 0.005
+LIMIT_PDU = "262144"  # scpd's pdu_length
 
 SCPD_CONFIG = """\
 ae_title: SCPD
@@ -34,6 +34,18 @@ contexts: [verification, {{sop_classes: storage, transfer_syntaxes: all}}]
 limits: {{associations: 2000, associations_per_address: 2000, pending: 2000, pending_per_address: 2000}}
 storage: {{directory: "{folder}", durability: {durability}, reserve: 0}}
 logging: {{level: info, format: json}}
+"""
+SCPD_TLS = """\
+tls: {{certificate: "{certificate}", key: "{key}"}}
+"""
+# As a hospital would have it: rules that are looked at one after the other, the one for dimseload says what it may use.
+SCPD_DOORS = """\
+access:
+  - deny: {{address: 192.0.2.0/24}}
+  - allow: {{address: 10.0.0.0/8, calling: ["CT*", "MR*"], services: [verification, storage]}}
+  - allow: {{address: [127.0.0.0/8, "::1"], calling: [WORKSTATION, "LOAD*"], services: [verification, storage]}}
+  - deny: all
+user_identity: {{providers: [{{kind: passwords, file: "{passwords}"}}]}}
 """
 
 
@@ -49,16 +61,18 @@ class Site:
 
 @dataclass(frozen=True)
 class Server:
-    name: str
+    name: str  # the report's column, which the same server over TLS shares
     command: Callable[[Site], list[str]]
     missing: Callable[[], str] = lambda: ""  # what is not installed, or nothing
+    tls: bool = False
 
 
 @dataclass(frozen=True)
 class Running:
+    server: Server
     process: subprocess.Popen
     site: Site
-    ready_after: float  # seconds from the start to the answer to a C-ECHO
+    ready_after: float = 0.0  # seconds from the start to the answer to a C-ECHO
 
     @property
     def pid(self):
@@ -67,6 +81,11 @@ class Running:
     @property
     def port(self):
         return self.site.port
+
+    def load(self, mode, *words):
+        """dimseload's command line for this server."""
+        program = self.site.ground.program("dimseload", tls=self.server.tls)
+        return [program, mode, "127.0.0.1", str(self.port), "ANY", *words]
 
     def stored(self):
         """How many instances stand in the folder (hidden and partial files are none)."""
@@ -99,8 +118,9 @@ def serving(ground, server):
             )
         try:
             _wait_for_connect(process, port, log)
-            _echo(ground, port, log)
-            yield Running(process, site, time.monotonic() - begin)
+            running = Running(server, process, site)
+            _echo(running, log)
+            yield replace(running, ready_after=time.monotonic() - begin)
         finally:
             _end(process)
     finally:
@@ -120,10 +140,9 @@ def _wait_for_connect(process, port, log):
     raise RunFailed(f"nothing listens after {START_TIMEOUT:.0f} s: {_tail(log)}")
 
 
-def _echo(ground, port, log):
-    command = [ground.dimseload, "echo", "127.0.0.1", str(port), "ANY", "count=1"]
+def _echo(running, log):
     try:
-        subprocess.run(command, check=True, timeout=ECHO_TIMEOUT, capture_output=True)
+        subprocess.run(running.load("echo", "count=1"), check=True, timeout=ECHO_TIMEOUT, capture_output=True)
     except subprocess.SubprocessError:
         raise RunFailed(f"the first C-ECHO was not answered: {_tail(log)}") from None
 
@@ -183,17 +202,31 @@ def dcmtk_version():
     return _version(path).split()[2].decode() if path else None
 
 
-def _scpd(site):
+def _scpd(site, more=""):
     text = SCPD_CONFIG.format(port=site.port, folder=site.folder, durability=site.ground.durability)
-    site.config.write_text(text)
+    site.config.write_text(text + more)
     if command := os.environ.get("SCPD_BENCH_COMMAND"):
         places = {"config": site.config, "port": site.port, "folder": site.folder}
         return [word.format(**places) for word in shlex.split(command)]
     return [sys.executable, "-m", "scpd", "run", str(site.config)]
 
 
+def _scpd_tls(site):
+    certificate, key = site.ground.certificate()
+    return _scpd(site, SCPD_TLS.format(certificate=certificate, key=key))
+
+
+def _scpd_doors(site):
+    return _scpd(site, SCPD_DOORS.format(passwords=site.ground.passwords()))
+
+
 def _dimselimit(site):
-    return [site.ground.dimselimit, str(site.port), str(site.folder)]
+    return [site.ground.program("dimselimit"), str(site.port), str(site.folder)]
+
+
+def _dimselimit_tls(site):
+    program = site.ground.program("dimselimit", tls=True)
+    return [program, str(site.port), str(site.folder), LIMIT_PDU, *map(str, site.ground.certificate())]
 
 
 def _storescp(*options):
@@ -202,8 +235,18 @@ def _storescp(*options):
     ]  # fmt: skip
 
 
+def _storescp_tls(site):
+    certificate, key = site.ground.certificate()
+    return _storescp("--fork", "+B", "-ic", "+tls", str(key), str(certificate))(site)
+
+
 def _storescp_missing():
     return "" if dcmtk("storescp") else "DCMTK's storescp"
+
+
+def _storescp_tls_missing():
+    has_tls = dcmtk("storescp") and b"OpenSSL" in _version(dcmtk("storescp"))
+    return _storescp_missing() or ("" if has_tls else "DCMTK's storescp with TLS")
 
 
 def _pynetdicom(site):
@@ -225,4 +268,8 @@ LIMIT = Server("dimselimit", _dimselimit)
 STORESCP = Server("storescp", _storescp(), _storescp_missing)
 STORESCP_FAST = Server("storescp --fork +B", _storescp("--fork", "+B"), _storescp_missing)
 PYNETDICOM = Server("pynetdicom", _pynetdicom, _pynetdicom_missing)
-SERVERS = (SCPD, LIBRARY, LIMIT, STORESCP_FAST, STORESCP, PYNETDICOM)
+SCPD_OVER_TLS = Server(SCPD.name, _scpd_tls, tls=True)
+LIMIT_OVER_TLS = Server(LIMIT.name, _dimselimit_tls, tls=True)
+STORESCP_OVER_TLS = Server(STORESCP_FAST.name, _storescp_tls, _storescp_tls_missing, tls=True)
+GUARDED = Server("scpd, guarded", _scpd_doors)
+SERVERS = (SCPD, GUARDED, LIBRARY, LIMIT, STORESCP_FAST, STORESCP, PYNETDICOM)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pydicom.data
 import pytest
+from components.authority import Authority
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import _read_file_meta_info, read_preamble
 
 from scpd.sop_class import STORAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+
+    from components.authority import Issued
 
 FOLDER = Path(pydicom.data.__file__).parent / "test_files"
 TIMEOUT = 60.0
+VERIFICATION, IMPLICIT = "1.2.840.10008.1.1", "1.2.840.10008.1.2"
 
 
 class Instance(NamedTuple):
@@ -99,3 +103,60 @@ def run() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return start
+
+
+# -- who vouches for whom
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory) -> Authority:
+    """The CA of the house."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def stranger(tmp_path_factory) -> Authority:
+    """A CA that nobody here trusts."""
+    return Authority(tmp_path_factory.mktemp("stranger"), "Another CA")
+
+
+@pytest.fixture(scope="session")
+def house(authority) -> Issued:
+    """What the servers of the tests show: good for localhost and 127.0.0.1."""
+    return authority.server("pacs.example", alternatives=("DNS:localhost", "IP:127.0.0.1"))
+
+
+@pytest.fixture
+def requestor(peer) -> Iterator[Callable[..., Any]]:
+    """pynetdicom asks for an association and gives it, established or not; ``contexts`` are Verification by default.
+
+    ``identity`` is a form and its fields, ``respond`` whether the positive response is asked for; what else there is
+    goes to pynetdicom, as ``tls_args=(context, "localhost")``. ``refusal`` of what it gives are result, source and
+    reason of an A-ASSOCIATE-RJ by its bytes, or None: pynetdicom itself (3.0.4) takes one of some hundred for an abort.
+    """
+    pynetdicom = peer("pynetdicom")
+    associations = []
+
+    def ask(port, contexts=((VERIFICATION, IMPLICIT),), *, calling="ASKING", called="ANY-SCP", **more):
+        entity = pynetdicom.AE(calling)
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 30
+        for abstract, syntax in contexts:
+            entity.add_requested_context(abstract, syntax)
+        if identity := more.pop("identity", None):
+            item = pynetdicom.pdu_primitives.UserIdentityNegotiation()
+            item.user_identity_type, item.primary_field = identity[:2]
+            if len(identity) > 2:
+                item.secondary_field = identity[2]
+            item.positive_response_requested = more.pop("respond", False)
+            more["ext_neg"] = [item, *more.get("ext_neg", ())]
+        came: list[bytes] = []
+        more["evt_handlers"] = [(pynetdicom.evt.EVT_DATA_RECV, lambda event: came.append(event.data))]
+        association = entity.associate("127.0.0.1", port, ae_title=called, **more)
+        association.refusal = tuple(came[0][7:10]) if came and came[0][0] == 3 else None
+        associations.append(association)
+        return association
+
+    yield ask
+    for association in associations:
+        if association.is_established:
+            association.abort()
