@@ -19,9 +19,31 @@ from scpd.config.lists import OneOrMore
 from scpd.config.section import Section
 
 _ALL = "all"
-Titles = tuple[Annotated[str, TITLE_GLOB], ...]
-Names = tuple[Annotated[str, TEXT], ...]
-Service = Literal["verification", "storage"]  # the words of sop_class.GROUPS
+Networks = Annotated[tuple[Annotated[str, NETWORK], ...], OneOrMore()]
+Titles = Annotated[tuple[Annotated[str, TITLE_GLOB], ...], OneOrMore()]
+CertificateNames = Annotated[tuple[Annotated[str, CERTIFICATE_GLOB], ...], OneOrMore()]
+Names = Annotated[tuple[Annotated[str, TEXT], ...], OneOrMore()]
+# The words of sop_class.GROUPS.
+Services = Annotated[tuple[Literal["verification", "storage"], ...], OneOrMore()]
+SOPClasses = Annotated[tuple[Annotated[str, SOP_CLASS], ...], OneOrMore()]
+Rights = Annotated[tuple[Literal["read", "write"], ...], OneOrMore()]
+
+
+class Stated:
+    """Under a key that may be left out: where it is written it has a value, since ``calling:`` alone is a slip."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._stated, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        found = handler(schema)
+        return {**found, "anyOf": [one for one in found["anyOf"] if one != {"type": "null"}]}
+
+    @staticmethod
+    def _stated(value: Any) -> Any:
+        if value is None:
+            raise ValueError("has no value")
+        return value
 
 
 class AllAlone:
@@ -62,27 +84,27 @@ def _without_serializers(schema: Any) -> Any:
 class DenyRule(_Short):
     """Whom a rule is about: all that is written has to hold, one of each list."""
 
-    address: Annotated[tuple[Annotated[str, NETWORK], ...], OneOrMore()] | None = Field(
+    address: Annotated[Networks | None, Stated()] = Field(
         default=None, description="The peer's IP address, or networks that it lies in, as 10.20.0.0/16."
     )
-    calling: Annotated[Titles, OneOrMore()] | None = Field(
+    calling: Annotated[Titles | None, Stated()] = Field(
         default=None, description="The calling AE title; * is any text, ? any character."
     )
-    called: Annotated[Titles, OneOrMore()] | None = Field(
+    called: Annotated[Titles | None, Stated()] = Field(
         default=None, description="The called AE title; * is any text, ? any character."
     )
-    certificate: Annotated[tuple[Annotated[str, CERTIFICATE_GLOB], ...], OneOrMore()] | None = Field(
+    certificate: Annotated[CertificateNames | None, Stated()] = Field(
         default=None,
         description="A name in the peer's certificate, with its kind: CN=ct*.hospital.example, O=…, DNS:…, IP:…, "
         "URI:…, email:…; needs tls.client optional or required.",
     )
-    server: Annotated[Names, OneOrMore()] | None = Field(
+    server: Annotated[Names | None, Stated()] = Field(
         default=None, description="The name of the server, where the rules stand at the top for several."
     )
-    users: Annotated[Names, OneOrMore()] | None = Field(
+    users: Annotated[Names | None, Stated()] = Field(
         default=None, description="The verified user's name (user_identity); * is any text."
     )
-    roles: Annotated[Names, OneOrMore()] | None = Field(
+    roles: Annotated[Names | None, Stated()] = Field(
         default=None, description="A role of the verified user; * is any text."
     )
     titles: Literal["strict", "lenient"] = Field(
@@ -101,14 +123,14 @@ class DenyRule(_Short):
 class AllowRule(DenyRule):
     """Whom a rule is about, and what they may do; without any of the latter, everything."""
 
-    services: Annotated[tuple[Service, ...], OneOrMore()] | None = Field(
+    services: Annotated[Services | None, Stated()] = Field(
         default=None, description="The services it may use (default all): verification, storage."
     )
-    sop_classes: Annotated[tuple[Annotated[str, SOP_CLASS], ...], OneOrMore()] | None = Field(
+    sop_classes: Annotated[SOPClasses | None, Stated()] = Field(
         default=None,
         description="The SOP classes it may use, beside those of services (default all): groups, keywords and UIDs.",
     )
-    may: Annotated[tuple[Literal["read", "write"], ...], OneOrMore()] | None = Field(
+    may: Annotated[Rights | None, Stated()] = Field(
         default=None,
         description="What it may do there (default [read, write]): read is to ask for what is held, write to bring and "
         "change something.",
@@ -118,10 +140,10 @@ class AllowRule(DenyRule):
 class AccessEntry(_Short):
     """One rule: allow or deny."""
 
-    allow: Annotated[AllowRule, AllAlone()] | None = Field(
+    allow: Annotated[Annotated[AllowRule, AllAlone()] | None, Stated()] = Field(
         default=None, description="Lets in whom it is about: all, or a mapping of conditions."
     )
-    deny: Annotated[DenyRule, AllAlone()] | None = Field(
+    deny: Annotated[Annotated[DenyRule, AllAlone()] | None, Stated()] = Field(
         default=None, description="Turns away whom it is about: all, or a mapping of conditions."
     )
 

@@ -20,8 +20,10 @@ from scpd.config.values import (
     parse_duration,
     parse_endpoint,
     parse_folder,
+    parse_name,
     parse_network,
     parse_rate,
+    parse_secret,
     parse_size,
     parse_text,
     parse_title,
@@ -110,13 +112,14 @@ def _as_it_is(value: Any) -> Any:
 
 
 TEXT = Kind(parse_text, _as_it_is, {"type": "string", "minLength": 1})
+NAME = Kind(parse_name, _as_it_is, {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"})
 AE_TITLE = Kind(parse_title, _as_it_is, {"type": "string", "minLength": 1, "maxLength": 16})
 ENDPOINT = Kind(parse_endpoint, str, {"type": "string", "pattern": r"^.+:[0-9]{1,5}$"})
 FOLDER = Kind(parse_folder, str, {"type": "string", "minLength": 1})
 FILE = FOLDER
 # What stands in its place wherever a configuration is shown.
 MASK = "********"
-SECRET = Kind(parse_text, lambda _: MASK, {"type": "string", "minLength": 1})
+SECRET = Kind(parse_secret, lambda _: MASK, {"type": "string", "minLength": 1})
 YES_OR_NO = Kind(parse_yes_or_no, _as_it_is, {"type": "boolean"})
 NETWORK = Kind(parse_network, _as_it_is, {"type": "string", "minLength": 1})
 TITLE_GLOB = Kind(parse_title_glob, _as_it_is, {"type": "string", "minLength": 1, "maxLength": 16})

@@ -28,5 +28,5 @@ class OneOrMore:
         return [value] if isinstance(value, str | int) else value
 
     @staticmethod
-    def gather(names: tuple[str, ...]) -> Any:
-        return names[0] if len(names) == 1 else list(names)
+    def gather(names: tuple[str, ...] | None) -> Any:
+        return names[0] if names and len(names) == 1 else names and list(names)

@@ -12,7 +12,7 @@ from pydantic import Field, InstanceOf, field_validator
 
 from scpd.config.audit import AuditConfig
 from scpd.config.faults import KeyPath
-from scpd.config.kinds import TEXT
+from scpd.config.kinds import NAME
 from scpd.config.logging import LoggingConfig
 from scpd.config.peers import PeerConfig
 from scpd.config.section import Section
@@ -118,7 +118,7 @@ class ConfigFile(ServerConfig):
         description="The servers of this process (default: one, made of the keys at the top); each takes "
         "what it does not say from the top, mappings key by key, lists as a whole.",
     )
-    peers: dict[Annotated[str, TEXT], PeerConfig] = Field(
+    peers: dict[Annotated[str, NAME], PeerConfig] = Field(
         default_factory=dict, description="Remote Application Entities by name (default none)."
     )
     audit: AuditConfig | None = Field(default=None, description="The audit trail (default null: none).")

@@ -26,6 +26,7 @@ class TLSConfig(Section):
     )
     key_password: Annotated[str, SECRET] | None = Field(
         default=None,
+        repr=False,
         description="What the private key is encrypted with (default: it is not), best as file:/run/secrets/x.",
     )
     ca: Annotated[Path, FILE] | None = Field(
@@ -67,7 +68,7 @@ class PeerTLSConfig(Section):
         default=None, description="The file of its private key (default: it stands in the certificate's file)."
     )
     key_password: Annotated[str, SECRET] | None = Field(
-        default=None, description="What the private key is encrypted with (default: it is not)."
+        default=None, repr=False, description="What the private key is encrypted with (default: it is not)."
     )
     crl: Annotated[Path, FILE] | None = Field(
         default=None, description="The file of the CAs' revocation lists (default none)."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from scpd.config.faults import MOST_FAULTS, KeyPath, nearest, shown
+from scpd.config.faults import MOST_FAULTS, KeyPath, dotted, nearest, shown
 from scpd.config.model import PROCESS_KEYS, ConfigFile
 from scpd.config.section import Section, kind_of, section_at, sections_at, sections_of
 from scpd.config.uids import UnknownName
@@ -40,7 +40,7 @@ def validate(model: type[S], data: dict[str, Any]) -> tuple[S | None, list[Findi
 
 
 def _finding(model: type[Section], error: ErrorDetails, data: dict[str, Any]) -> Finding:
-    path = _without_kinds(error["loc"], data)
+    path = _without_kinds(model, error["loc"])
     if error["type"] == "extra_forbidden":
         return Finding(path, _unknown_key(section_at(model, path[:-1], data), path), tells_value=False)
     if error["type"] == "missing":
@@ -48,41 +48,48 @@ def _finding(model: type[Section], error: ErrorDetails, data: dict[str, Any]) ->
     return Finding(path, _wrong_value(sections_at(model, path, data), error))
 
 
-def _without_kinds(location: KeyPath, data: Any) -> KeyPath:
+def _without_kinds(model: type[Section], location: KeyPath) -> KeyPath:
     """Pydantic's location without the kinds that it names on the way, which are no keys."""
-    path: list[str | int] = []
+    path: KeyPath = ()
+    is_told = False
     for part in location:
-        if isinstance(data, dict) and part not in data and part == data.get("kind"):
+        # It names the kind once, at the entry of a list.
+        if path and isinstance(path[-1], int) and not is_told and len(sections_at(model, path, None)) > 1:
+            is_told = True
             continue
-        path.append(part)
-        try:
-            data = data[part]
-        except (KeyError, IndexError, TypeError):
-            data = None
-    return tuple(path)
+        path = (*path, part)
+    return path
 
 
 def _wrong_value(sections: tuple[type[Section], ...], error: ErrorDetails) -> str:
     value, context = error["input"], error.get("ctx", {})
-    if error["type"] == "value_error" and value is not None:
+    if value is None:
+        return "has no value; write one, or leave the key out"
+    if error["type"] == "value_error":
         cause = context["error"]
         return cause.sentence() if isinstance(cause, UnknownName) else str(cause)
-    if error["type"] == "union_tag_not_found" and isinstance(value, dict):
+    if not isinstance(value, dict) and len(sections) > 1:
+        return f"{shown(value)} is not a mapping; write kind: and one of {_kinds(sections)}, and the keys of that kind"
+    if error["type"] == "union_tag_not_found" or (error["type"] == "union_tag_invalid" and not _is_word(value)):
         return f"kind is missing; write kind: and one of {_kinds(sections)}"
     if error["type"] == "union_tag_invalid":
         near = nearest(str(context["tag"]), _kinds(sections).split(", "))
         advice = f"did you mean {near!r}?" if near else f"write {_kinds(sections)}"
         return f"kind {shown(context['tag'])} is not known; {advice}"
-    if value is None:
-        return "has no value; write one, or leave the key out"
     if error["type"] == "literal_error":
         return f"{shown(value)} is not known here; write {context['expected']}"
     if error["type"] == "tuple_type":
         return f"{shown(value)} is not a list; write [a, b], or lines that begin with '- '"
+    if error["type"] == "dict_type":
+        return f"{shown(value)} is not a mapping; write names, and keys beneath each"
     if error["type"] in ("model_type", "model_attributes_type"):
         known = ", ".join(sections[0].model_fields)
         return f"{shown(value)} is not a mapping; write keys beneath it: {known}"
     return f"{shown(value)} is not valid here; scpd schema says what is"
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value.get("kind"), str)
 
 
 def _kinds(sections: tuple[type[Section], ...]) -> str:
@@ -95,7 +102,8 @@ def _unknown_key(section: type[Section], path: KeyPath) -> str:
         return "unknown key; it stands at the top of the file, for the whole process"
     if near := nearest(key, list(section.model_fields)):
         return f"unknown key; did you mean {near!r}?"
-    if elsewhere := _elsewhere(key):
+    elsewhere = _elsewhere(key)
+    if elsewhere and not dotted(path).endswith(elsewhere):
         return f"unknown key; did you mean {elsewhere}?"
     return f"unknown key; known here: {', '.join(section.model_fields)}"
 

@@ -32,8 +32,18 @@ _SIZE = re.compile(rf"({_DIGITS}) ?([KMG]iB)?", re.ASCII)
 _TIME = re.compile(rf"({_DIGITS}) ?(ms|s|m|h)", re.ASCII)
 _ENDPOINT = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})", re.ASCII)
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _RATE = re.compile(r"([0-9]{1,6})/([0-9]{1,6})?(s|m|h)", re.ASCII)
-_CERTIFICATE_NAME = re.compile(r"[A-Za-z]{1,32}[=:].{1,256}", re.ASCII)
+_CERTIFICATE_NAME = re.compile(r"([A-Za-z0-9.]{1,64}[=:]).{1,256}", re.ASCII)
+# As the names in a certificate are told (scpd.transport.certificate_names), whatever their case.
+_CERTIFICATE_KINDS = frozenset(
+    (
+        *("cn=", "o=", "ou=", "c=", "l=", "st=", "dc=", "uid=", "gn=", "sn=", "street=", "title=", "initials="),
+        *("serialnumber=", "emailaddress=", "pseudonym=", "postalcode=", "dnqualifier=", "generationqualifier="),
+        *("businesscategory=", "organizationidentifier=", "name=", "description="),
+        *("dns:", "ip:", "uri:", "email:"),
+    )
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _LONGEST_HOST_NAME = 253
@@ -176,6 +186,14 @@ def parse_folder(value: object) -> Path:
     return value if isinstance(value, Path) else Path(parse_text(value))
 
 
+def parse_secret(value: object) -> str:
+    """Text of one line that no sentence repeats."""
+    try:
+        return parse_text(value)
+    except ValueError:
+        raise ValueError("it is no text of one line; write one, best as file:/run/secrets/x") from None
+
+
 def parse_yes_or_no(value: object) -> bool:
     """Yes or no, as YAML has them: true, false."""
     if isinstance(value, bool):
@@ -183,13 +201,23 @@ def parse_yes_or_no(value: object) -> bool:
     raise ValueError(f"{shown(value)} is neither; write true or false")
 
 
+def parse_name(value: object) -> str:
+    """A name of the sysadmin's for something, as it stands in commands and places."""
+    text = parse_text(value)
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"{shown(text)} is no name; write 1 to 64 letters, digits, dots, dashes and underscores")
+    return text
+
+
 def parse_network(value: object) -> str:
     """An IP address, or a network as ``10.20.0.0/16``."""
     text = parse_text(value)
     try:
-        ipaddress.ip_network(text)
+        network = ipaddress.ip_network(text)
     except ValueError:
         raise ValueError(f"{shown(text)} is not {_network_meant(text)}") from None
+    if isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped:
+        raise ValueError(f"{shown(text)} is an IPv4 address in IPv6, and peers are told as IPv4; write it as such")
     return text
 
 
@@ -209,10 +237,11 @@ def parse_title_glob(value: object) -> str:
 def parse_certificate_glob(value: object) -> str:
     """A name in a certificate, as ``CN=ct*.hospital.example`` or ``DNS:*.hospital.example``."""
     text = parse_text(value)
-    if not _CERTIFICATE_NAME.fullmatch(text):
+    found = _CERTIFICATE_NAME.fullmatch(text)
+    if not found or found[1].lower() not in _CERTIFICATE_KINDS:
         raise ValueError(
-            f"{shown(text)} is no name of a certificate; write its kind before it, as in CN=ct*.hospital.example "
-            "or DNS:ct*.hospital.example"
+            f"{shown(text)} is no name of a certificate; write its kind before it, as in CN=ct*.hospital.example (also "
+            "O=, OU= and others of a subject) or DNS:ct*.hospital.example (also IP:, URI:, email:)"
         )
     return text
 
@@ -222,7 +251,7 @@ def parse_rate(value: object) -> tuple[int, float]:
     if value in (0, "0") and not isinstance(value, bool):
         return 0, 0.0
     found = _RATE.fullmatch(value) if isinstance(value, str) else None
-    if not found or not int(found[1]) or found[2] == "0":
+    if not found or not int(found[1]) or not int(found[2] or 1):
         raise ValueError(f"{shown(value)} is not a rate; write a number for a time, as in 10/s or 100/m")
     return int(found[1]), int(found[2] or 1) * TIME_UNITS[found[3]] / 1000
 

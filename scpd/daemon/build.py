@@ -56,7 +56,7 @@ class Parts:
             doors = self._doorkeepers.doors(server)
             tls = security(server.tls) if server.tls else None
         except SettingError as error:
-            raise ConfigurationError([f"{where(error.key)}: {error}"]) from error
+            raise ConfigurationError([f"{config.near(server.name, error.key)}: {error}"]) from error
         guard = Guard(_offer(server), self._services(server), doors)
         for_all = Visit(guard.offer, guard.services) if doors.are_open else None
         terms = Terms(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Iterable, Iterator
 
-    from scpd.config import AllowRule, DenyRule, ServerConfig, UserIdentityConfig
+    from scpd.config import AccessEntry, AllowRule, DenyRule, ServerConfig, UserIdentityConfig
     from scpd.identity.access import Facts
     from scpd.identity.claim import Provider
     from scpd.server.ledger import Ledger
@@ -77,8 +77,7 @@ class Doorkeepers:
             try:
                 self.provider(provider)
             except SettingError as error:
-                place = f"user_identity.providers[{number}]"
-                yield f"{place}.{error.key}" if error.key else place, error.what
+                yield _place(number, error.key), error.what
 
     def warnings(self, config: UserIdentityConfig) -> Iterator[tuple[str, str]]:
         """What is wrong with providers' files, though they can be used: (key, sentence)."""
@@ -94,8 +93,16 @@ class Doorkeepers:
         ):
             return None
         policy = IdentityPolicy(config.policy, config.respond, config.unsupported, config.without_tls)
-        lockout = self._lockouts.setdefault(config, Lockout(config.lockout.failures, config.lockout.time))
-        return Identities(policy, [self.provider(each) for each in config.providers], lockout)
+        # Servers that ask the same providers count guesses together.
+        counted_by = (config.lockout, config.providers)
+        lockout = self._lockouts.setdefault(counted_by, Lockout(config.lockout.failures, config.lockout.time))
+        providers = []
+        for number, each in enumerate(config.providers):
+            try:
+                providers.append(self.provider(each))
+            except SettingError as error:
+                raise SettingError(_place(number, error.key), error.what) from error
+        return Identities(policy, providers, lockout)
 
     def provider(self, config: Any) -> Provider:
         """The provider that a configuration asks for. Raises :class:`SettingError`."""
@@ -126,6 +133,11 @@ class Doorkeepers:
         return Passwords(config.file, self._pool)
 
 
+def _place(number: int, key: str) -> str:
+    place = f"user_identity.providers[{number}]"
+    return f"{place}.{key}" if key else place
+
+
 def _buckets(rate: tuple[int, float]) -> Buckets | None:
     return Buckets(Rate(*rate)) if rate[0] else None
 
@@ -135,33 +147,35 @@ def access(server: ServerConfig) -> Access | None:
     rules = [
         _rule(f"access[{number}]", entry.allow or entry.deny, allows=entry.allow is not None)
         for number, entry in enumerate(server.access)
-        if _is_about(entry.allow or entry.deny, server.name)
+        if is_about(entry, server.name)
     ]
     return Access(rules) if rules else None
 
 
-def _is_about(rule: DenyRule | None, server: str) -> bool:
+def is_about(entry: AccessEntry, server: str) -> bool:
+    """Whether a rule is about the server of that name at all."""
+    rule = entry.allow or entry.deny
     return rule is not None and (rule.server is None or any(one.match(server) for one in _patterns(rule.server)))
 
 
 def _rule(key: str, config: Any, *, allows: bool) -> Rule:
     permission = _permission(config) if allows else EVERYTHING
-    return Rule(key, allows, tuple(_conditions(config)), permission, _is_lenient(config))
+    return Rule(key, allows, tuple(_conditions(config, denies=not allows)), permission, _is_lenient(config))
 
 
 def _is_lenient(config: DenyRule) -> bool:
     return config.titles == "lenient"
 
 
-def _conditions(config: DenyRule) -> Iterator[Callable[[Facts], bool | None]]:
+def _conditions(config: DenyRule, *, denies: bool) -> Iterator[Callable[[Facts], bool | None]]:
     if config.address is not None:
         yield FromNetwork(networks(config.address))
     if config.certificate is not None:
         yield HasCertificate(_patterns(config.certificate, ignore_case=True))
     if config.calling is not None:
-        yield HasTitle("calling", _patterns(config.calling), _is_lenient(config))
+        yield HasTitle("calling", _patterns(config.calling), _is_lenient(config), denies)
     if config.called is not None:
-        yield HasTitle("called", _patterns(config.called), _is_lenient(config))
+        yield HasTitle("called", _patterns(config.called), _is_lenient(config), denies)
     if config.users is not None:
         yield IsUser(_patterns(config.users))
     if config.roles is not None:

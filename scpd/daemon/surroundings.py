@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from scpd.config import TLSConfig
 from scpd.config.audit import AuditTLSConfig
-from scpd.daemon.doors import Doorkeepers
+from scpd.daemon.doors import Doorkeepers, is_about
 from scpd.daemon.security import tls_files
 from scpd.sop_class import SOP_CLASSES, STORAGE, VERIFICATION, uid_keyword
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from scpd.config import AuditConfig, Config, Endpoint, PeerTLSConfig, ServerConfig
+    from scpd.config import AuditConfig, Config, DenyRule, Endpoint, PeerTLSConfig, ServerConfig
 
 _KNOWN_BUT_NOT_STORED = frozenset(map(str, SOP_CLASSES.values())) - frozenset(map(str, STORAGE))
 _OPEN_TO_ALL = (
@@ -35,6 +35,9 @@ _PASSES_SECRETS = (
 )
 _NEEDS_CERTIFICATES = "asks for a certificate, and tls.client is none: it never matches; write client: optional"
 _NEEDS_USERS = "asks for a user, and no provider verifies any: it never matches; write user_identity.providers"
+_LETS_NOBODY_IN = "policy: require, and no provider verifies anybody: nobody is let in; write providers"
+_COMES_FIRST = "before it is about everybody; put that one at the end"
+_CONDITIONS = frozenset(("address", "calling", "called", "certificate", "users", "roles"))
 _TAKES_SECRETS = frozenset(("passwords", "ldap", "jwt", "saml"))
 
 
@@ -139,26 +142,36 @@ def _certificates(which: str, tls: TLSConfig | PeerTLSConfig | None, now: dateti
 
 def _open_doors(server: ServerConfig) -> Iterator[tuple[str, str]]:
     protected = server.tls is not None
-    everywhere = _is_everywhere(server.bind.host)
-    if everywhere and not protected and not server.access and server.called_ae_title == "any":
-        yield "bind", _OPEN_TO_ALL
     identity = server.user_identity
+    is_asked = server.called_ae_title == "check" or identity.policy == "require"
+    is_asked = is_asked or any(is_about(entry, server.name) for entry in server.access)
+    if _is_everywhere(server.bind.host) and not protected and not is_asked:
+        yield "bind", _OPEN_TO_ALL
+    if identity.policy == "require" and not identity.providers:
+        yield "user_identity", _LETS_NOBODY_IN
     sends_secrets = identity.policy != "ignore" and any(one.kind in _TAKES_SECRETS for one in identity.providers)
     if sends_secrets and not protected and identity.without_tls == "reject" and not _is_loopback(server.bind.host):
         yield "user_identity", _PASSES_SECRETS
 
 
 def _rules_without_effect(server: ServerConfig) -> Iterator[tuple[str, str]]:
-    if server.access and not any(entry.deny for entry in server.access):
+    about = [(number, entry) for number, entry in enumerate(server.access) if is_about(entry, server.name)]
+    if about and not any(entry.deny for _, entry in about):
         yield "access", _KEEPS_NOBODY_OUT
     identity = server.user_identity
     nobody = identity.policy == "ignore" or not identity.providers
-    for number, entry in enumerate(server.access):
+    for place, (number, entry) in enumerate(about):
         rule = entry.allow or entry.deny
+        if rule and not _conditions_of(rule) and place + 1 < len(about):
+            yield f"access[{about[place + 1][0]}]", f"is never asked, since access[{number}] {_COMES_FIRST}"
         if rule and rule.certificate and (server.tls is None or server.tls.client == "none"):
             yield f"access[{number}]", _NEEDS_CERTIFICATES
         if rule and (rule.users or rule.roles) and nobody:
             yield f"access[{number}]", _NEEDS_USERS
+
+
+def _conditions_of(rule: DenyRule) -> set[str]:
+    return {key for key in type(rule).model_fields if key in _CONDITIONS and getattr(rule, key) is not None}
 
 
 def _is_everywhere(host: str) -> bool:

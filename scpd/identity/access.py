@@ -77,7 +77,8 @@ def parse_address(host: str) -> Address:
 def pattern(glob: str, *, ignore_case: bool = False) -> re.Pattern[str]:
     """``*`` is any text and ``?`` any one character; everything else stands for itself."""
     # The standard library's translation never goes back over what a star took, so no text can make it slow.
-    return re.compile(fnmatch.translate(glob.replace("[", "[[]")), re.IGNORECASE if ignore_case else 0)
+    flags = re.IGNORECASE | re.ASCII if ignore_case else 0  # no other letter is taken for one of ASCII
+    return re.compile(fnmatch.translate(glob.replace("[", "[[]")), flags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +107,24 @@ class HasCertificate:
 class HasTitle:
     """The calling or called AE title fits one of the patterns.
 
-    An irregular title fits none; where ``lenient``, padding is no matter and a blank title fits each.
+    An irregular title fits none; where ``lenient``, padding is no matter and a blank title fits each. In a rule that
+    ``denies`` padding is never a way around it.
     """
 
     which: Literal["calling", "called"]
     patterns: tuple[re.Pattern[str], ...]
     lenient: bool = False
+    denies: bool = False
 
     def __call__(self, facts: Facts) -> bool | None:
         title = facts.calling if self.which == "calling" else facts.called
         if isinstance(title, Unknown):
             return None
-        if title.irregular and not self.lenient:
+        if title.irregular == "blank":
+            return self.lenient
+        if title.irregular and not (self.lenient or self.denies):
             return False
-        return title.irregular == "blank" or any(one.match(title.text) for one in self.patterns)
+        return any(one.match(title.text) for one in self.patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,12 +223,17 @@ class Access:
                 return found
         return [*found, DEFAULT]
 
-    def refusal(self, facts: Facts) -> Refusal | None:
-        """Why nobody with these facts is let in, or None as long as somebody may be."""
+    def judge(self, facts: Facts) -> list[Rule] | Refusal:
+        """The rules that may decide, as long as one of them lets somebody in; else why nobody with these facts is."""
         rules = self.possible(facts)
         if any(rule.allows for rule in rules):
-            return None
-        return Refusal(rules[0], self._because(facts))
+            return rules
+        return Refusal(rules[-1], self._because(facts))  # it decides, whatever those before it would say
+
+    def refusal(self, facts: Facts) -> Refusal | None:
+        """Why nobody with these facts is let in, or None as long as somebody may be."""
+        judged = self.judge(facts)
+        return judged if isinstance(judged, Refusal) else None
 
     def _because(self, facts: Facts) -> Literal["calling", "called", "certificate", "user", "address"]:
         """The least that would have to be another for the answer to be another."""
@@ -242,12 +252,13 @@ class Access:
     def _may_be_let_in(self, facts: Facts) -> bool:
         return any(rule.allows for rule in self.possible(facts))
 
-    @property
-    def keeps_somebody_out(self) -> bool:
-        """Whether any rule denies anything: where none does, whoever matches nothing may do everything."""
-        return any(not rule.allows for rule in self.rules)
-
 
 def networks(addresses: Iterable[str]) -> tuple[Network, ...]:
     """Networks from texts such as ``10.20.0.0/16`` and ``fe80::1``. Raises :class:`ValueError`."""
-    return tuple(ipaddress.ip_network(address) for address in addresses)
+    return tuple(_as_told(ipaddress.ip_network(address)) for address in addresses)
+
+
+def _as_told(network: Network) -> Network:
+    """An IPv4 network in IPv6 as IPv4, as :func:`parse_address` has its peers."""
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    return ipaddress.ip_network((mapped, network.prefixlen - 96)) if mapped else network

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from scpd.wire.user_info import UserIdentityRQ
 
 _KEY = "user_identity"
+_LOCKOUT = f"{_KEY}.lockout"
+_LONGEST_NAME = 1024  # bytes: 256 characters, as every provider takes them at most
+_PATIENCE = 10.0
 # What lets whoever overhears it be the user. A Kerberos ticket does not: it is sealed, and good for one time.
 _SECRETS = frozenset((Form.PASSCODE, Form.SAML, Form.JWT))
 
@@ -100,9 +103,22 @@ class Identities:
 
     def _verified(self, claim: Claim, providers: Sequence[tuple[int, Provider]], address: str) -> User:
         key = _lock_key(claim, address)
-        if key and self._lockout.remaining(key, self._clock()):
+        if not key:
+            return self._asked(claim, providers, key)
+        try:
+            may_try = self._lockout.begin(key, self._clock(), _PATIENCE)
+        except TimeoutError:
+            raise Unavailable("this user is being verified too often at once", _shown(claim), _LOCKOUT) from None
+        if not may_try:
             why = "this user failed too often from this address, and has to wait"
-            raise NotVerified(why, _shown(claim), f"{_KEY}.lockout")
+            raise NotVerified(why, _shown(claim), _LOCKOUT)
+        try:
+            return self._asked(claim, providers, key)
+        finally:
+            self._lockout.end(key)
+
+    def _asked(self, claim: Claim, providers: Sequence[tuple[int, Provider]], key: bytes) -> User:
+        """One provider after the other; ``key`` is empty where nothing is counted."""
         failures: list[IdentityError] = []
         for number, provider in providers:
             try:
@@ -115,7 +131,7 @@ class Identities:
                 return user
         # Where one of them is away nobody knows: the peer may come back.
         away = next((error for error in failures if isinstance(error, Unavailable)), None)
-        if key and not away:
+        if key and any(isinstance(error, NotVerified) for error in failures):
             self._lockout.failed(key, self._clock())
         raise away or failures[-1]
 
@@ -123,11 +139,16 @@ class Identities:
 def _lock_key(claim: Claim, address: str) -> bytes:
     """For what can be guessed; as a digest, since a peer chooses how long the name is.
 
-    Spellings that a directory takes for the same user are the same.
+    Spellings that a directory takes for the same user are the same. Names that no provider takes are not counted: they
+    cost nothing, and would drive out others.
     """
-    if claim.form != Form.PASSCODE:
+    if claim.form != Form.PASSCODE or len(claim.primary) > _LONGEST_NAME:
         return b""
-    user = unicodedata.normalize("NFKC", claim.primary.decode(errors="backslashreplace")).casefold()
+    try:
+        name = claim.primary.decode()
+    except UnicodeDecodeError:
+        return b""
+    user = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
     return hashlib.sha256(f"{address}\0{user}".encode()).digest()
 
 

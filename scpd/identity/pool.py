@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NICENESS = 10
+_NICER = 10
 _PATIENCE = 10.0
+_CLOSED = "this server is stopping"
 
 
 class Pool:
@@ -33,12 +34,17 @@ class Pool:
 
     def run(self, work: Callable[[], T]) -> T:
         """What ``work`` returns. Raises what it raises, and :class:`Unavailable` when its turn does not come."""
-        future = self._executor.submit(work)
         try:
-            return future.result(self._patience)
-        except TimeoutError:
+            future = self._executor.submit(work)
+        except RuntimeError:
+            raise Unavailable(_CLOSED) from None
+        if not wait((future,), self._patience).done:
             future.cancel()
-            raise Unavailable("too many identities are being verified at this moment") from None
+            raise Unavailable("too many identities are being verified at this moment")
+        try:
+            return future.result()
+        except CancelledError:
+            raise Unavailable(_CLOSED) from None
 
     def close(self) -> None:
         """Begin nothing more."""
@@ -47,4 +53,5 @@ class Pool:
 
 def _give_way() -> None:
     with suppress(OSError):  # not everywhere may a thread have a priority of its own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICER)

@@ -27,7 +27,10 @@ class Usernames:
 
     def verify(self, claim: Claim) -> User:
         """See :class:`~scpd.identity.claim.Provider`."""
-        name = claim.primary.decode(errors="backslashreplace")
+        try:
+            name = claim.primary.decode()
+        except UnicodeDecodeError:
+            raise NotVerified("the user name is not UTF-8") from None
         if name not in self._users:
             raise NotVerified(f"{quote(name)} is not among the users", quote(name))
         return User(name, self._roles)

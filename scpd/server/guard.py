@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from scpd.errors import ConnectionLost
-from scpd.identity.access import EVERYTHING, Facts, Title, parse_address
+from scpd.identity.access import EVERYTHING, Facts, Refusal, Title, parse_address
 from scpd.names import quote
 from scpd.negotiation import reject
 from scpd.server.visit import Visit
@@ -20,7 +20,7 @@ from scpd.transport.certificate_names import names
 from scpd.transport.tls import SecureConnection
 
 if TYPE_CHECKING:
-    from scpd.identity.access import Access, Refusal, Rule
+    from scpd.identity.access import Access, Rule
     from scpd.identity.claim import User
     from scpd.identity.policy import Identities, Verdict
     from scpd.identity.rates import Buckets
@@ -96,6 +96,7 @@ class GuardedVisit(Visit):
         self.notes: dict[str, object] = {}
         self._guard = guard
         self._ledger = guard.doors.ledger
+        self._is_decided = guard.doors.access is None  # whoever the user is
         self._peer = Peer("", "", "", association_id)
 
     def opened(self, upper: UpperLayer) -> None:
@@ -114,7 +115,7 @@ class GuardedVisit(Visit):
             Title.of(request.calling_field, calling),
             Title.of(request.called_field, called),
         )
-        return self._refused() or self._too_often(calling)
+        return self._refused() or self._address_too_often()
 
     def identify(self, claims: tuple[UserIdentityRQ, ...]) -> UserIdentityAC | Rejection | None:
         """Who it is, and whether that lets it in."""
@@ -131,8 +132,13 @@ class GuardedVisit(Visit):
                 self.notes.pop("access", None)  # it never came to that
                 return verdict.rejection
         self.user = verdict.user if verdict else None
-        self._facts = replace(self._facts, user=self.user)
-        return self._refused() or (verdict.response if verdict else None)
+        if not self._is_decided:
+            self._facts = replace(self._facts, user=self.user)
+        return (
+            (None if self._is_decided else self._refused())
+            or self._title_too_often()
+            or (verdict.response if verdict else None)
+        )
 
     def rejected(self, rejection: Rejection) -> None:
         """Into the audit trail, where it was about who asked."""
@@ -157,17 +163,17 @@ class GuardedVisit(Visit):
         access = self._guard.doors.access
         if access is None:
             return None
-        refusal = access.refusal(self._facts)
+        judged = access.judge(self._facts)
         for note in ("access", "warnings"):
             self.notes.pop(note, None)  # what was taken for the deciding rule before
-        if refusal:
-            return self._rejection(refusal)
-        self._take_in(access.possible(self._facts)[0])
+        if isinstance(judged, Refusal):
+            return self._rejection(judged)
+        self._take_in(judged)
         return None
 
-    def _take_in(self, rule: Rule) -> None:
-        """Offer what the rule allows; before everything is known it is the first that may decide."""
-        offer, facts = self._guard.offer, self._facts
+    def _take_in(self, rules: list[Rule]) -> None:
+        """Offer what the first rule that may decide allows: once everything is known there is but one."""
+        offer, facts, rule = self._guard.offer, self._facts, rules[0]
         if rule.key:
             self.notes["access"] = rule.key
         if rule.permission != EVERYTHING:
@@ -181,16 +187,22 @@ class GuardedVisit(Visit):
             ]
             if warnings:
                 self.notes["warnings"] = warnings
-            if isinstance(facts.called, Title) and facts.called.irregular == "blank":
-                offer = replace(offer, check_called_ae_title=False)
+        # As long as a lenient rule may decide, the title is not judged; the worker looks once more at the end.
+        if any(one.lenient for one in rules) and isinstance(facts.called, Title) and facts.called.irregular == "blank":
+            offer = replace(offer, check_called_ae_title=False)
         self.offer = offer
+        self._is_decided = len(rules) == 1
 
-    def _too_often(self, calling: str) -> Rejection | None:
-        """After the rules, so that a stranger cannot use up what a title may ask for."""
-        doors, now = self._guard.doors, time.monotonic()
-        if doors.per_address and not doors.per_address.take(self._connection.host, now):
+    def _address_too_often(self) -> Rejection | None:
+        buckets = self._guard.doors.per_address
+        if buckets and not buckets.take(self._connection.host, time.monotonic()):
             return reject.local_limit("its address asks too often", "limits.rate_per_address")
-        if doors.per_title and not doors.per_title.take(calling, now):
+        return None
+
+    def _title_too_often(self) -> Rejection | None:
+        """After everything else, so that a stranger cannot use up what a title may ask for."""
+        buckets, calling = self._guard.doors.per_title, self._peer.calling
+        if buckets and not buckets.take(calling, time.monotonic()):
             return reject.congestion(f"calling AE title {quote(calling)} asks too often", "limits.rate_per_title")
         return None
 

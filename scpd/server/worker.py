@@ -128,7 +128,8 @@ class Worker:
         identity = self._visit.identify(request.user_information.identities)
         if isinstance(identity, Rejection):
             return identity
-        return agree.accept(request, self._visit.offer, identity)
+        # Who it is may have changed what it is offered.
+        return agree.refuse(request, self._visit.offer) or agree.accept(request, self._visit.offer, identity)
 
     def _converse(self, request: AssociateRQ, agreement: Agreement) -> None:
         """Messages one after the other, until the association is being released."""

@@ -1,0 +1,261 @@
+"""What surrounds a configuration, short of certificates: each fault and each warning where it belongs, and no other."""
+
+from __future__ import annotations
+
+import os
+
+import argon2
+import pytest
+import yaml
+
+from scpd.config import load
+from scpd.daemon.surroundings import Surroundings
+
+HASH = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("right")
+EVERYWHERE = {"bind": "0.0.0.0:0"}
+OPEN = "anybody who reaches this port may store"
+NOBODY_KEPT_OUT = "every rule allows, and whom none matches is let in; end the list with - deny: all"
+
+
+@pytest.fixture
+def look(tmp_path):
+    """The surroundings of a configuration, with the storage where it may be."""
+
+    def at(text: str | None = None, **settings) -> Surroundings:
+        path = tmp_path / "scpd.yaml"
+        settings = {"storage": {"directory": str(tmp_path / "store"), "reserve": 0}, **settings}
+        path.write_text(text or yaml.safe_dump(settings, sort_keys=False))
+        return Surroundings(load(path, {}))
+
+    return at
+
+
+@pytest.fixture
+def users(tmp_path):
+    path = tmp_path / "users"
+    path.write_text(f"alice:{HASH}\n")
+    path.chmod(0o640)
+    return path
+
+
+def passwords(users, **section) -> dict:
+    return {"user_identity": {"providers": [{"kind": "passwords", "file": str(users)}], **section}}
+
+
+def keys(sentences: list[str]) -> list[str]:
+    """Of ``file:line: key: what`` the key."""
+    return [sentence.split(": ")[1] for sentence in sentences]
+
+
+def test_a_quiet_configuration_has_nothing_to_be_said(look):
+    one = look()
+    assert (one.faults, one.warnings) == ([], [])
+
+
+def test_looking_makes_nothing(look, tmp_path):
+    look()
+    assert os.listdir(tmp_path) == ["scpd.yaml"]
+
+
+# -- faults
+
+
+def test_a_class_that_nobody_serves_is_a_fault_at_its_contexts(look):
+    (fault,) = look(contexts=["verification", "StudyRootQueryRetrieveInformationModelFind"]).faults
+    assert "contexts: StudyRootQueryRetrieveInformationModelFind is not served by this version; write" in fault
+
+
+def test_a_storage_directory_that_is_a_file_is_a_fault(look, tmp_path):
+    (tmp_path / "file").write_text("")
+    for below in ("", "/a/b"):
+        (fault,) = look(storage={"directory": f"{tmp_path}/file{below}"}).faults
+        assert f"storage.directory: {tmp_path}/file is not a directory; name one, or remove the file" in fault
+
+
+def test_a_host_that_is_none_is_a_fault(look):
+    (fault,) = look(bind="no-such-host.invalid:104").faults
+    assert fault.split(": ")[1] == "bind"
+    assert fault.endswith("; write an IP address")
+
+
+def test_a_file_of_users_that_cannot_be_used_is_a_fault_with_its_line(look, tmp_path):
+    text = f"storage: {{directory: {tmp_path}/store}}\nuser_identity:\n  providers:\n    - kind: passwords\n      file: /not/there\n"
+    (fault,) = look(text).faults
+    assert fault.startswith(
+        f"{tmp_path}/scpd.yaml:5: user_identity.providers[0].file: /not/there cannot be read (No such"
+    )
+    assert ";" in fault
+
+
+def test_one_fault_of_the_top_is_told_once_for_all_servers(look):
+    section = {"providers": [{"kind": "passwords", "file": "/not/there"}]}
+    servers = [{}, {"bind": "127.0.0.1:0"}, {"bind": "127.0.0.1:0"}]
+    (fault,) = look(user_identity=section, servers=servers).faults
+    assert keys([fault]) == ["user_identity.providers[0].file"]
+
+
+def test_the_faults_of_several_servers_stand_each_at_its_own_line(look):
+    servers = [
+        {"user_identity": {"providers": [{"kind": "passwords", "file": f"/not/there/{number}"}]}, "bind": "127.0.0.1:0"}
+        for number in range(2)
+    ]
+    faults = look(servers=servers).faults
+    assert [fault.split("/not/there/")[1][0] for fault in faults] == ["0", "1"]
+    assert len({fault.split(": ")[0] for fault in faults}) == 2
+
+
+def test_with_a_fault_there_are_no_warnings(look):
+    one = look(**EVERYWHERE, user_identity={"providers": [{"kind": "passwords", "file": "/not/there"}]})
+    assert len(one.faults) == 1
+    assert one.warnings == []
+
+
+def test_the_threads_of_looking_are_given_back(look, users):
+    before = set(os.listdir("/proc/self/task"))
+    look(**passwords(users))
+    assert set(os.listdir("/proc/self/task")) == before
+
+
+# -- open doors
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0:0", "[::]:0"])
+def test_a_server_for_anybody_is_told(look, bind):
+    (warning,) = look(bind=bind).warnings
+    assert f": bind: {OPEN}" in warning
+    assert ";" in warning
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"bind": "127.0.0.1:0"},
+        {"bind": "[::1]:0"},
+        {**EVERYWHERE, "called_ae_title": "check"},
+        {**EVERYWHERE, "access": [{"allow": {"address": "10.0.0.0/8"}}, {"deny": "all"}]},
+    ],
+)
+def test_a_server_with_any_door_is_not(look, settings):
+    assert not [warning for warning in look(**settings).warnings if OPEN in warning]
+
+
+def test_rules_about_another_server_are_no_door(look):
+    servers = [{"name": "open", **EVERYWHERE}, {"name": "lan", "bind": "127.0.0.1:0"}]
+    warnings = look(access=[{"deny": {"server": "lan", "calling": "X"}}], servers=servers).warnings
+    assert any(OPEN in warning for warning in warnings)
+
+
+def test_a_server_that_requires_a_verified_user_is_not_for_anybody(look, users):
+    """Kerberos tickets and, with without_tls: allow, passcodes are verified without TLS as well."""
+    section = passwords(users, policy="require", without_tls="allow")
+    assert not [warning for warning in look(**EVERYWHERE, **section).warnings if OPEN in warning]
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        ([{"allow": {"calling": "CT1"}}], True),
+        ([{"allow": "all"}], True),
+        ([{"allow": {"calling": "CT1"}}, {"deny": "all"}], False),
+        ([{"deny": {"calling": "EVIL"}}], False),
+        ([], False),
+    ],
+)
+def test_rules_that_keep_nobody_out_are_told(look, rules, told):
+    warnings = look(access=rules).warnings
+    assert [warning.split(": access: ")[1] for warning in warnings] == ([NOBODY_KEPT_OUT] if told else [])
+
+
+# -- rules that never match
+
+
+@pytest.mark.parametrize("word", ["allow", "deny"])
+def test_a_rule_about_certificates_without_tls_is_told(look, word):
+    warnings = look(access=[{"deny": {"calling": "X"}}, {word: {"certificate": "CN=ct1"}}, {"deny": "all"}]).warnings
+    assert keys(warnings) == ["access[1]"]
+    assert "it never matches; write client: optional" in warnings[0]
+
+
+@pytest.mark.parametrize("condition", [{"users": "alice"}, {"roles": "doctor"}])
+@pytest.mark.parametrize(
+    ("policy", "providers", "told"),
+    [
+        ("accept", [], True),
+        ("ignore", [{"kind": "usernames", "users": "a"}], True),
+        ("accept", [{"kind": "usernames", "users": "a"}], False),
+    ],
+)
+def test_a_rule_about_users_whom_nobody_verifies_is_told(look, condition, policy, providers, told):
+    rules = [{"allow": condition}, {"deny": "all"}]
+    warnings = look(access=rules, user_identity={"policy": policy, "providers": providers}).warnings
+    assert keys(warnings) == (["access[0]"] if told else [])
+
+
+@pytest.mark.parametrize("condition", [{"users": "alice"}, {"roles": "doctor"}])
+def test_a_rule_about_another_server_never_has_to_match(look, condition):
+    rules = [{"allow": {"server": "known", **condition}}, {"deny": "all"}]
+    known = {"name": "known", "user_identity": {"providers": [{"kind": "usernames", "users": "alice"}]}}
+    servers = [{"name": "plain"}, {**known, "bind": "127.0.0.1:0"}]
+    assert look(access=rules, servers=servers).warnings == []
+
+
+def test_an_identity_that_is_required_and_that_nobody_verifies_is_told(look):
+    one = look(user_identity={"policy": "require"})
+    assert any("user_identity" in sentence for sentence in one.faults + one.warnings)
+
+
+@pytest.mark.parametrize("word", ["allow", "deny"])
+def test_rules_after_one_for_everybody_are_told(look, word):
+    one = look(access=[{word: "all"}, {"allow": {"calling": "CT1"}}, {"deny": "all"}])
+    assert any("access[1]" in sentence for sentence in one.faults + one.warnings)
+
+
+# -- secrets without TLS
+
+
+@pytest.mark.parametrize(
+    ("bind", "section", "told"),
+    [
+        ("0.0.0.0:0", {}, True),
+        ("192.0.2.1:0", {}, True),
+        ("127.0.0.1:0", {}, False),
+        ("[::1]:0", {}, False),
+        ("localhost:0", {}, False),
+        ("0.0.0.0:0", {"without_tls": "allow"}, False),
+        ("0.0.0.0:0", {"policy": "ignore"}, False),
+    ],
+)
+def test_passcodes_that_would_all_be_rejected_are_told(look, users, bind, section, told):
+    warnings = look(bind=bind, called_ae_title="check", **passwords(users, **section)).warnings
+    assert keys(warnings) == (["user_identity"] if told else [])
+    assert not told or "write tls, or without_tls: allow" in warnings[0]
+
+
+def test_names_and_tickets_may_come_without_tls(look):
+    section = {"providers": [{"kind": "usernames", "users": "a"}]}
+    assert look(**EVERYWHERE, called_ae_title="check", user_identity=section).warnings == []
+
+
+def test_a_file_of_users_that_everybody_may_read_is_told_with_its_line(look, users):
+    users.chmod(0o644)
+    (warning,) = look(**passwords(users)).warnings
+    assert ": user_identity.providers[0]: " in warning
+    assert warning.split(": ")[0].rpartition(":")[2].isdigit()
+    assert "; chmod o-r" in warning
+
+
+def test_one_warning_of_the_top_is_told_once_for_all_servers(look):
+    warnings = look(access=[{"allow": "all"}], servers=[{}, {"bind": "127.0.0.1:0"}]).warnings
+    assert keys(warnings) == ["access"]
+
+
+def test_every_sentence_says_where_what_and_what_to_do(look, users):
+    users.chmod(0o644)
+    rules = [{"allow": {"certificate": "CN=x", "users": "a"}}]
+    sentences = look(**EVERYWHERE, access=rules, **passwords(users)).warnings
+    assert len(sentences) == 4
+    for sentence in sentences:
+        place, key, what = sentence.split(": ", 2)
+        assert place.rpartition(":")[2].isdigit()
+        assert key
+        assert ";" in what
