@@ -44,16 +44,32 @@ def run(args: argparse.Namespace) -> int:
 
 def _passcode(user: str) -> str:
     """Asked twice on a terminal, else one line of standard input."""
-    if sys.stdin is not None and sys.stdin.isatty():
-        passcode = getpass.getpass(f"Passcode of {user}: ")
-        if passcode != getpass.getpass("Again: "):
-            raise ScpdError("the two are not the same; nothing was changed")
-    else:
-        passcode = sys.stdin.readline(_LONGEST + 2).rstrip("\r\n") if sys.stdin is not None else ""
+    passcode = _typed(user) if sys.stdin is not None and sys.stdin.isatty() else _read()
     if not passcode:
         raise ScpdError("a passcode needs at least one character; nothing was changed")
     if len(passcode) > _LONGEST:
         raise ScpdError(f"a passcode has at most {_LONGEST} characters; nothing was changed")
+    return passcode
+
+
+def _typed(user: str) -> str:
+    try:
+        passcode = getpass.getpass(f"Passcode of {user}: ")
+        if passcode != getpass.getpass("Again: "):
+            raise ScpdError("the two are not the same; nothing was changed")
+    except EOFError:
+        raise ScpdError("nothing was typed; nothing was changed") from None
+    return passcode
+
+
+def _read() -> str:
+    if sys.stdin is None:
+        return ""
+    try:
+        passcode = sys.stdin.readline(_LONGEST + 2).rstrip("\r\n")
+        passcode.encode()
+    except UnicodeError:
+        raise ScpdError("the passcode is not UTF-8 text; nothing was changed") from None
     return passcode
 
 

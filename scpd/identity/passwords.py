@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 import os
 import stat
-import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import argon2
 
-from scpd.errors import NotVerified, SettingError, Unavailable
+from scpd.errors import NotVerified, Unavailable
 from scpd.identity.claim import Claim, Form, User
 from scpd.identity.password_file import HASHER, read
+from scpd.identity.watched import Watched
 from scpd.names import quote
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from scpd.identity.password_file import Entry
     from scpd.identity.pool import Pool
+
+_LONGEST_NAME = 1024  # bytes: 256 characters
 
 
 class Passwords:
@@ -36,20 +38,18 @@ class Passwords:
     def __init__(self, file: Path, pool: Pool) -> None:
         self._file = file
         self._pool = pool
-        self._lock = threading.Lock()
-        self._state = _state(file)
-        self._users: Mapping[str, Entry] = read(file)
-        self.warning = _exposed(file)
-        self._nobody = _hash_of_nobody(self._users)
+        self._users = Watched(file, _read, "what stood there before stays in force")
+        self._look()
 
     def verify(self, claim: Claim) -> User:
         """See :class:`~scpd.identity.claim.Provider`. Takes the same time whether or not there is such a user."""
+        if len(claim.primary) > _LONGEST_NAME:
+            raise NotVerified("the user name is longer than any in a file")
         try:
             name = claim.primary.decode()
         except UnicodeDecodeError:
             raise NotVerified("the user name is not UTF-8") from None
-        self._read_again()
-        entry = self._users.get(name)
+        entry = self._look().get(name)
         compare = entry.hash if entry else self._nobody
         fits = self._pool.run(lambda: _fits(compare, claim.secondary))
         shown = quote(name)
@@ -59,19 +59,21 @@ class Passwords:
             raise NotVerified(f"the passcode of user {shown} is wrong", shown)
         return User(name, entry.roles)
 
-    def _read_again(self) -> None:
-        with self._lock:
-            state = _state(self._file)
-            if state == self._state:
-                return
-            self._state = state
-            try:
-                self._users = read(self._file)
-            except SettingError as error:
-                self.warning = f"{error.what}; what stood there before stays in force"
-            else:
-                self.warning = _exposed(self._file)
-                self._nobody = _hash_of_nobody(self._users)
+    def _look(self) -> Mapping[str, Entry]:
+        users, self._nobody, exposed = self._users.current()
+        self.warning = self._users.warning or exposed
+        return users
+
+
+class _Users(NamedTuple):
+    entries: Mapping[str, Entry]
+    nobody: str
+    exposed: str
+
+
+def _read(file: Path) -> _Users:
+    users = read(file)
+    return _Users(users, _hash_of_nobody(users), _exposed(file))
 
 
 def _exposed(file: Path) -> str:
@@ -97,11 +99,3 @@ def _hash_of_nobody(users: Mapping[str, Entry]) -> str:
     parameters = like.rsplit("$", 2)[0] if like else f"$argon2id$v=19$m={HASHER.memory_cost},t={HASHER.time_cost},p=1"
     salt, digest = (base64.b64encode(os.urandom(size)).decode().rstrip("=") for size in (16, 32))
     return f"{parameters}${salt}${digest}"
-
-
-def _state(file: Path) -> tuple[int, int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns

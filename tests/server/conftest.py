@@ -51,10 +51,10 @@ class Told(list):
 @pytest.fixture
 def told() -> Iterator[Told]:
     lines = Told()
-    before = structlog.get_config()
+    before = structlog.get_config() if structlog.is_configured() else None
     structlog.configure(processors=[lines], cache_logger_on_first_use=False)
     yield lines
-    structlog.configure(**before)
+    structlog.configure(**before) if before else structlog.reset_defaults()
 
 
 @pytest.fixture
