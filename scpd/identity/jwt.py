@@ -10,7 +10,6 @@ import base64
 import json
 import re
 import time
-import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,9 @@ import jwt
 
 from scpd.errors import NotVerified, SettingError
 from scpd.identity.claim import Claim, Form, User
-from scpd.identity.jwks import ALGORITHMS, KeyFile, KeyServer
+from scpd.identity.jwks import ALGORITHMS, KeyFile
+from scpd.identity.key_server import KeyServer
+from scpd.identity.stated import MOST_ROLES, is_name
 from scpd.names import quote
 
 if TYPE_CHECKING:
@@ -29,10 +30,8 @@ __all__ = ["ALGORITHMS", "JWT"]
 _LONGEST = 0xFFFF  # what the item holds
 _LONGEST_HEADER = 16 * 1024
 _LONGEST_KEY_ID = 512
-_LONGEST_NAME = 256
 _LONGEST_QUOTE = 120
 _MOST_DIGITS = 32
-_MOST_ROLES = 512
 _COMPACT = re.compile(rb"([\w-]+)\.([\w-]+)\.([\w-]*)", re.ASCII)  # RFC 7515 7.1
 _NOT_UNDERSTOOD = ("crit", "b64", "zip")  # RFC 7515 4.1.11, RFC 7797, RFC 7516 4.1.3
 # What a token for logging in says it is (RFC 7519 5.1, RFC 9068 2.1); a logout token, for one, says otherwise.
@@ -133,7 +132,7 @@ class JWT:
                 payload = self._jws.decode_complete(token, key.public, [algorithm])["payload"]
             except jwt.InvalidSignatureError:
                 continue
-            except jwt.PyJWTError as error:
+            except (jwt.PyJWTError, RecursionError) as error:  # it decodes the header anew, some calls deeper
                 raise NotVerified(f"the token cannot be verified ({type(error).__name__})") from None
             return _decoded(payload, "payload")
         named = "" if kid is None else f" {quote(kid)}"
@@ -146,7 +145,7 @@ class JWT:
         name = _find(claims, named)
         if not isinstance(name, str):
             raise NotVerified(f"the token names no user: its claim {named} is missing or not text")
-        if not _is_name(name):
+        if not is_name(name):
             raise NotVerified(f"the token's claim {named} is no name of a user: {quote(name)}", quote(name))
         return name
 
@@ -184,10 +183,10 @@ class JWT:
         named = self._roles_claim
         stated = _find(claims, named) if named else None
         roles = stated.split() if isinstance(stated, str) else [] if stated is None else stated
-        if not isinstance(roles, list) or not all(isinstance(role, str) and _is_name(role) for role in roles):
+        if not isinstance(roles, list) or not all(isinstance(role, str) and is_name(role) for role in roles):
             raise NotVerified(f"the token's claim {named} is neither text nor a list of names", quote(name))
-        if len(roles) > _MOST_ROLES:
-            raise NotVerified(f"the token's claim {named} holds more than {_MOST_ROLES} roles", quote(name))
+        if len(roles) > MOST_ROLES:
+            raise NotVerified(f"the token's claim {named} holds more than {MOST_ROLES} roles", quote(name))
         return frozenset(roles)
 
 
@@ -280,16 +279,6 @@ def _find(claims: dict[str, Any], name: str) -> Any:
         if found is not None:
             return found
     return None
-
-
-def _is_name(text: str) -> bool:
-    """Text that a log and a list can hold: no control, format or unassigned characters, no half of a character."""
-    if not 0 < len(text) <= _LONGEST_NAME or text.isspace():
-        return False
-    return text.isprintable() or not any(unicodedata.category(one) in _UNFIT for one in text)
-
-
-_UNFIT = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 
 
 def _seconds(duration: float) -> str:

@@ -28,6 +28,7 @@ _RECORD = 16 * 1024  # the most plaintext in one record (RFC 8446 5.1)
 # What is taken from the system, and given to it, at once: it starts small and doubles, as the association's buffer.
 _INITIAL = 8 * 1024
 _MOST = 64 * 1024
+_MOST_RECEIVED = 256 * 1024
 _MOST_UNSENT = 4 * _MOST
 _OPENING = 8  # so many of the peer's first bytes tell what it speaks
 _LONGEST_QUOTE = 120
@@ -141,7 +142,7 @@ class SecureConnection(Connection):
             came = self._raw[:count]
             with self._one_at_a_time:
                 self._incoming.write(came)
-            if count == len(self._raw) < _MOST:
+            if count == len(self._raw) < _MOST_RECEIVED:
                 self._raw = memoryview(bytearray(2 * count))
             return came
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import os
+import resource
 import socket
 import ssl
 import threading
@@ -24,7 +26,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scpd.errors import IdentityError, NotVerified, SettingError, Unavailable
-from scpd.identity import jwks
+from scpd.identity import jwks, key_server
 from scpd.identity.claim import Claim, Form, User
 from scpd.identity.jwt import ALGORITHMS, JWT
 
@@ -394,6 +396,15 @@ class TestJunk:
     def test_what_is_no_token(self, provider, token):
         assert refusal(provider, token)
 
+    def test_headers_that_are_nested_as_deeply_as_can_be_read(self, provider, issuer):
+        """The library reads them some calls deeper in the stack than we have, and may fail where we did not."""
+        _, payload, signature = issuer.token(NOW).split(b".")
+        read = 0
+        for depth in range(900, 1000):
+            header = b'{"alg": "RS256", "kid": "key-1", "x": %s%s}' % (b"[" * depth, b"]" * depth)
+            read += "nested" not in refusal(provider, b".".join((encoded(header), payload, signature)))
+        assert 0 < read < 100, "the depth at which it fails is not among those that were tried"
+
     def test_any_part_of_a_token_that_is_cut_off(self, provider, issuer):
         token = issuer.token(NOW)
         for end in range(0, len(token), 7):
@@ -600,6 +611,17 @@ class TestKeysOfAFile:
                 make(issuer, path)
         with pytest.raises(SettingError, match="is no absolute path; write"):
             make(issuer, "jwks.json")
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="somebody else has to be put on, whom a folder keeps out")
+    def test_a_path_that_leads_through_a_folder_where_nobody_may_look(self, tmp_path, issuer, keys):
+        (tmp_path / "closed").mkdir(mode=0o700)
+        path = issuer.write(tmp_path / "closed" / "k")
+        os.seteuid(65534)
+        try:
+            with pytest.raises(SettingError, match="^keys: .* cannot be read .*; let scpd read it"):
+                make(issuer, path)
+        finally:
+            os.seteuid(0)
 
     def test_a_changed_file_is_read_again(self, tmp_path):
         issuer = TokenIssuer()
@@ -869,6 +891,72 @@ class TestKeysOfAServer:
         served.answer = answer
         assert "more than 1048576 bytes" in refusal(fetching(served, clock), served.token(NOW), Unavailable)
 
+    def test_a_chunk_of_a_negative_length_is_no_way_around_the_limit(self, served, clock):
+        """To the library that is everything until the end, which never comes."""
+        ended = threading.Event()
+
+        def answer(handler):
+            try:
+                handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n")
+                while True:
+                    handler.wfile.write(b" " * 65_536)
+            except OSError:  # nobody reads any more
+                ended.set()
+
+        served.answer = answer
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert "cannot be fetched" in refusal(fetching(served, clock), served.token(NOW), Unavailable)
+        assert ended.wait(PATIENCE)
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024  # KiB
+
+    @pytest.mark.parametrize("length", [100, 2**40])
+    def test_an_answer_that_is_not_as_long_as_it_says(self, served, clock, length):
+        keys = served.key_set()
+
+        def answer(handler):
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(length))
+            handler.end_headers()
+            handler.wfile.write(keys)
+
+        served.answer = answer
+        provider = fetching(served, clock)
+        if length < len(keys):
+            assert "is not JSON" in refusal(provider, served.token(NOW), Unavailable)
+        else:
+            assert provider.verify(claim(served.token(NOW))).name == "alice"
+
+    def test_an_answer_in_chunks(self, served, clock):
+        keys = served.key_set()
+
+        def answer(handler):
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for start in range(0, len(keys), 50):
+                part = keys[start : start + 50]
+                handler.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+            handler.wfile.write(b"0\r\n\r\n")
+
+        served.answer = answer
+        assert fetching(served, clock).verify(claim(served.token(NOW))).name == "alice"
+
+    @pytest.mark.parametrize("where", ["_get", "parse"])
+    def test_a_fetch_that_fails_in_a_way_that_nobody_thought_of_is_not_the_last(
+        self, served, clock, monkeypatch, where
+    ):
+        def fail(*_):
+            raise MemoryError
+
+        failures = []
+        provider = fetching(served, clock)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading, "excepthook", failures.append)
+            patch.setattr(key_server._Fetch if where == "_get" else key_server, where, fail)
+            assert "cannot be fetched: it cannot be read" in refusal(provider, served.token(NOW), Unavailable)
+            wait_until(is_idle)
+        assert [failure.exc_type for failure in failures] == [MemoryError]
+        clock.now += 5
+        assert provider.verify(claim(served.token(NOW))).name == "alice"
+
     def test_what_is_not_http_is_an_error_in_words(self, served, clock):
         for text in (
             b"SSH-2.0-x\r\n",
@@ -903,7 +991,7 @@ class TestKeysOfAServer:
 
         provider = fetching(served, clock)
         with monkeypatch.context() as patch:
-            patch.setattr(jwks._Fetch, "start", refuse)
+            patch.setattr(key_server._Fetch, "start", refuse)
             assert "no thread could be started" in refusal(provider, served.token(NOW), Unavailable)
         clock.now += 5
         assert provider.verify(claim(served.token(NOW))).name == "alice"
@@ -966,6 +1054,7 @@ class TestKeysOverTLS:
             "https://idp.example/keys#1",
             "https://idp.example:99999/keys",
             "https://idp.example/ke ys\n",
+            "https://idp.example/ke ys",
             "https://idp.example/schlüssel",
             "ftp://idp.example/keys",
             "file:///etc/scpd/jwks.json",
@@ -982,6 +1071,20 @@ class TestKeysOverTLS:
     )
     def test_addresses_that_can(self, issuer, url):
         assert make(issuer, url).warning == ""
+
+    @pytest.mark.parametrize(
+        ("url", "place"),
+        [
+            ("https://idp.example/k", ("idp.example", 443, "/k")),
+            ("https://idp.example:8443", ("idp.example", 8443, "/")),
+            ("https://[2001:db8::1]/k?a=b", ("2001:db8::1", 443, "/k?a=b")),
+            ("https://[2001:db8::1]:8443/k", ("2001:db8::1", 8443, "/k")),
+            ("http://[::1]/k", ("::1", 80, "/k")),
+        ],
+    )
+    def test_where_an_address_leads(self, url, place):
+        address = key_server._address(url, None)
+        assert (address.host, address.port, address.target) == place
 
 
 def send(handler, body: bytes, *, length: bool = True) -> None:

@@ -828,6 +828,16 @@ class TestOneTime:
         clock[0] += 1
         assert "expired" in refusal(provider, signed)
 
+    def test_a_clock_that_is_set_back_lets_nobody_in_twice(self, issuer, signed):
+        """Nor does a thread that comes late: another may have found meanwhile that the assertion has expired."""
+        clock = [NOW + 300 + LEEWAY - 1]
+        provider = make(issuer, clock=lambda: clock[0])
+        assert provider.verify(claim(signed)).name == "alice"
+        clock[0] += 2
+        assert provider.verify(claim(issuer.assertion(clock[0]))).name == "alice"
+        clock[0] -= 2
+        assert "used before" in refusal(provider, signed)
+
     def test_what_is_remembered_is_bounded_and_nothing_is_forgotten_early(self):
         taken = Taken(3)
         for number in range(3):
@@ -876,6 +886,29 @@ class TestCertificates:
     @staticmethod
     def certificate(key) -> bytes:
         return certificate_for(key, algorithm=None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+
+    @pytest.mark.parametrize(
+        ("old", "new", "words"),
+        [
+            ("2a8648ce3d0201", "2a8648ce3d0263", "whose key cannot be used"),  # of a kind that nobody knows
+            ("2a8648ce3d030107", "2a8648ce3d030104", "whose key cannot be used"),  # on a curve that is not supported
+            ("03420004", "03420005", "whose key cannot be used"),  # no point on it
+            ("a003020102", "a003020107", "holds no certificate"),  # version 8
+        ],
+    )
+    def test_a_certificate_that_cannot_be_read(self, tmp_path, issuer, old, new, words):
+        der = base64.b64decode(body(certificate_for(ec.generate_private_key(ec.SECP256R1()))))
+        assert bytes.fromhex(old) in der
+        odd = base64.encodebytes(der.replace(bytes.fromhex(old), bytes.fromhex(new)))
+        path = tmp_path / "idp.crt"
+        path.write_bytes(b"-----BEGIN CERTIFICATE-----\n" + odd + b"-----END CERTIFICATE-----\n")
+        with pytest.raises(SettingError, match=words):
+            Provider(issuer.issuer, path, "scpd")
+        good = AssertionIssuer(tmp_path / "good")
+        provider = make(good)
+        replace(good.certificate, path.read_bytes())
+        assert provider.verify(claim(good.assertion(NOW))).name == "alice"
+        assert words in provider.warning
 
     def test_a_folder_in_its_place(self, tmp_path, issuer):
         with pytest.raises(SettingError, match="is not a file"):

@@ -15,7 +15,7 @@ from dataclasses import replace
 import pytest
 from components.authority import LONG_AGO, NEXT_YEAR, NOW, TOMORROW, YESTERDAY, Authority
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
@@ -480,6 +480,47 @@ def test_revocation_list_that_has_not_begun(authority):
     assert found(files) == [("crl", f"the revocation list of 'CN=Test CA' in {crl} {words}")]
 
 
+@pytest.mark.parametrize("turned", [False, True], ids=["added", "put in front"])
+@pytest.mark.parametrize("other", [{"ends": YESTERDAY}, {"begins": TOMORROW}], ids=["ended", "not begun"])
+def test_list_that_is_out_of_force_does_no_harm_beside_one_that_is_in_force(authority, other, turned):
+    """OpenSSL takes the one that is."""
+    device, lost = authority.client(), authority.client()
+    lists = [authority.revocation_list(**other)]
+    authority.revoke(lost)
+    lists.append(authority.revocation_list())
+    both = written(authority.folder, "both.crl", *(reversed(lists) if turned else lists))
+    assert found(of(authority.server(), ca=authority.certificate, crl=both)) == []
+    assert seen(authority, device, crl=both)
+    with pytest.raises(ssl.SSLError, match="certificate revoked"):
+        seen(authority, lost, crl=both)
+
+
+def test_list_that_is_out_of_force_is_not_made_good_by_that_of_another_ca(authority):
+    other = Authority(authority.folder, "Another CA")
+    lists = (authority.revocation_list(ends=YESTERDAY), other.revocation_list())
+    both = written(authority.folder, "both.crl", *lists)
+    cas = written(authority.folder, "both.pem", authority.certificate, other.certificate)
+    [(key, what)] = found(of(authority.server(), ca=cas, crl=both))
+    assert key == "crl"
+    assert f"the revocation list of 'CN=Test CA' in {both} ended on" in what
+
+
+def test_list_that_is_out_of_force_is_not_made_good_by_that_of_the_same_ca_with_another_key(authority):
+    """Peers whose certificates the older key signed are refused."""
+    renewed = Authority(authority.folder)
+    lists = (with_key_identifier(authority, ends=YESTERDAY), with_key_identifier(renewed, ends=NEXT_YEAR))
+    both = written(authority.folder, "both.crl", *lists)
+    cas = written(authority.folder, "both.pem", authority.certificate, renewed.certificate)
+    assert [key for key, _ in found(of(authority.server(), ca=cas, crl=both))] == ["crl"]
+
+
+def with_key_identifier(authority, ends) -> bytes:
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority._private.public_key())
+    builder = x509.CertificateRevocationListBuilder().issuer_name(authority._subject).next_update(ends)
+    builder = builder.last_update(LONG_AGO).add_extension(identifier, critical=False)
+    return builder.sign(authority._private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
 def test_revocation_list_of_another_ca(authority):
     other = Authority(authority.folder, "Another CA")
     crl = other.revocation_list()
@@ -597,9 +638,9 @@ def test_no_password_is_ever_told(authority):
 # -- whom a certificate names
 
 
-def seen(authority, issued) -> dict:
+def seen(authority, issued, **more) -> dict:
     """What ssl gives of a client's certificate."""
-    ours = server_context(of(authority.server(), ca=authority.certificate), client="required")
+    ours = server_context(of(authority.server(), ca=authority.certificate, **more), client="required")
     theirs = client_context(of(issued), verify=False)
     near, far = socket.socketpair()
     with near, far:
