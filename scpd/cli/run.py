@@ -26,4 +26,4 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     path = args.config or (_USUAL_PLACE if _USUAL_PLACE.exists() else None)
-    return supervisor.run(load(path))
+    return supervisor.run(load(path), path)

@@ -6,6 +6,7 @@ Knows the keys, their bounds and their defaults; refuses to know what is built f
 from scpd.config.access import AccessEntry, AllowRule, DenyRule
 from scpd.config.audit import AuditConfig
 from scpd.config.contexts import ContextConfig, ContextEntry
+from scpd.config.difference import difference
 from scpd.config.effective import effective
 from scpd.config.limits import LimitsConfig
 from scpd.config.load import load
@@ -38,6 +39,7 @@ __all__ = [
     "TLSConfig",
     "TimeoutsConfig",
     "UserIdentityConfig",
+    "difference",
     "effective",
     "load",
     "schema",

@@ -19,13 +19,18 @@ _WIDTH = 100
 
 def effective(config: Config) -> str:
     """YAML that loads as an equal configuration. A value from a ``file:`` is shown as its reference."""
-    data = _escaped(config.model_dump(mode="json"))
+    return yaml.safe_dump(shown(config), sort_keys=False, allow_unicode=True, width=_WIDTH)
+
+
+def shown(config: Config) -> dict[str, Any]:
+    """The same as plain data."""
+    data: dict[str, Any] = _escaped(config.model_dump(mode="json"))
     for server, origins in zip(data["servers"], config.places.servers, strict=False):
         if "name" not in origins.lines and ("ae_title",) in origins.references:
             del server["name"]  # it repeats the AE title
         _refer(server, origins.references)
     _refer(data, config.places.process.references)
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=_WIDTH)
+    return data
 
 
 def _refer(data: Any, references: Mapping[KeyPath, str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from scpd.daemon import auditing
 from scpd.daemon.doors import Doorkeepers
@@ -12,7 +12,7 @@ from scpd.errors import ConfigurationError, SettingError
 from scpd.negotiation.offer import Offer, SupportedContext
 from scpd.server.capacity import CapacityLimits
 from scpd.server.guard import Guard
-from scpd.server.server import Server
+from scpd.server.server import Plan
 from scpd.server.visit import Visit
 from scpd.server.worker import Terms
 from scpd.services.storage import Storage, StorageRules
@@ -29,31 +29,46 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scpd.config import Config, ServerConfig, StorageConfig
+    from scpd.server.ledger import Ledger
     from scpd.services.service import Service
 
 
-class Parts:
-    """What a configuration is built into: the servers, not yet listening, and what they share.
+class Post(NamedTuple):
+    """An address, as it was asked for, and how to serve there."""
 
-    Raises :class:`ConfigurationError` where a file has changed since it was checked.
+    address: tuple[str, int]
+    plan: Plan
+
+
+class Parts:
+    """What a configuration is built into: a post for each server, and what they share.
+
+    ``before`` are the parts in force: what is said alike goes on being used, open directories and what is remembered of
+    users. Raises :class:`ConfigurationError` where a file has changed since it was checked.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, before: Parts | None = None) -> None:
+        self._before = before
         self.stores: dict[tuple[Path, StorePolicy], Store] = {}
-        self.ledger = auditing.ledger(config, config.audit) if config.audit else None
-        self._doorkeepers = Doorkeepers(self.ledger)
-        self.servers = tuple(self._server(config, server) for server in config.servers)
+        if before:
+            self.ledger: Ledger | None = before.ledger
+            self.doorkeepers: Doorkeepers = before.doorkeepers.successors()
+        else:
+            self.ledger = auditing.ledger(config, config.audit) if config.audit else None
+            self.doorkeepers = Doorkeepers(self.ledger)
+        self.posts = tuple(self._post(config, server) for server in config.servers)
+        self._before = None
 
     def close(self) -> None:
         """Give back what building took."""
-        self._doorkeepers.close()
+        self.doorkeepers.close()
         for store in self.stores.values():
             store.close()
 
-    def _server(self, config: Config, server: ServerConfig) -> Server:
+    def _post(self, config: Config, server: ServerConfig) -> Post:
         where = partial(config.where, server.name)
         try:
-            doors = self._doorkeepers.doors(server)
+            doors = self.doorkeepers.doors(server)
             tls = security(server.tls) if server.tls else None
         except SettingError as error:
             raise ConfigurationError([f"{config.near(server.name, error.key)}: {error}"]) from error
@@ -76,7 +91,7 @@ class Parts:
             server.limits.pending,
             server.limits.pending_per_address,
         )
-        return Server(server.name, (server.bind.host, server.bind.port), terms, limits, tls)
+        return Post((server.bind.host, server.bind.port), Plan(server.name, terms, limits, tls))
 
     def _services(self, server: ServerConfig) -> Mapping[str, Service]:
         rules = StorageRules(PathTemplate(server.storage.path), server.limits.data_set, server.storage.verify)
@@ -91,7 +106,8 @@ class Parts:
         policy = StorePolicy(storage.duplicates, storage.durability == "fsync", storage.reserve)
         key = (storage.directory.absolute(), policy)
         if key not in self.stores:
-            self.stores[key] = Store(*key)
+            known = self._before.stores.get(key) if self._before else None
+            self.stores[key] = known or Store(*key)
         return self.stores[key]
 
 

@@ -47,13 +47,17 @@ _MODULES = {
 }
 
 
+# These read their files again by themselves, and remember what must not be forgotten: assertions that were used.
+_REMEMBER = frozenset(("passwords", "saml"))
+
+
 class Doorkeepers:
     """Makes the doors of each server; what is said alike for several is made once, and shared."""
 
     def __init__(self, ledger: Ledger | None = None) -> None:
         self._ledger = ledger
         self._pool: Pool | None = None
-        self._providers: dict[object, Provider] = {}
+        self._providers: dict[Any, Provider] = {}
         self._lockouts: dict[object, Lockout] = {}
 
     def doors(self, server: ServerConfig) -> Doors:
@@ -65,6 +69,14 @@ class Doorkeepers:
             per_title=_buckets(server.limits.rate_per_title),
             ledger=self._ledger,
         )
+
+    def successors(self) -> Doorkeepers:
+        """Doorkeepers for another configuration: what remembers something of users is taken over, where said alike."""
+        others = Doorkeepers(self._ledger)
+        others._pool = self._pool
+        others._lockouts = dict(self._lockouts)
+        others._providers = {config: one for config, one in self._providers.items() if config.kind in _REMEMBER}
+        return others
 
     def close(self) -> None:
         """Give back what was made."""

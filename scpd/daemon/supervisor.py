@@ -15,19 +15,22 @@ import warnings as python_warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from scpd.config import difference, load
 from scpd.daemon import build
-from scpd.daemon.security import days_left, security
+from scpd.daemon.fleet import Fleet
+from scpd.daemon.security import days_left
 from scpd.daemon.signals import Signals
 from scpd.daemon.surroundings import Surroundings
-from scpd.errors import ConfigurationError, SettingError
+from scpd.errors import ConfigurationError, ScpdError
 from scpd.telemetry import logs
 from scpd.transport.connection import address_text
 from scpd.version import __version__
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from scpd.config import Config, TLSConfig
     from scpd.daemon.build import Parts
-    from scpd.server.server import Server
 
 _DRAINED = 0
 # Files 0640 and directories 0750, whatever the umask was.
@@ -40,48 +43,65 @@ _DAY = 24 * 3600.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 
-def run(config: Config) -> int:
-    """Serve what the configuration says until SIGTERM; the exit code.
+def run(config: Config, path: Path | None = None) -> int:
+    """Serve what the configuration says until SIGTERM; the exit code. ``path`` is the file that SIGHUP reads again.
 
     Raises :class:`ConfigurationError` when it cannot be served, :class:`ScpdError` when an address is taken.
     """
     prepare_process()
     sink = logs.configure(config.logging.level, config.logging.format, logs.default_stream())
     try:
-        return Supervisor(config).run()
+        return Supervisor(config, path).run()
     finally:
         sink.flush()
 
 
 class Supervisor:
-    """Holds the parts of one configuration and does what signals ask."""
+    """Holds the parts of the configuration in force and does what signals ask."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, path: Path | None) -> None:
         self._config = config
+        self._path = path
         self._log = logs.logger("daemon")
+        self._fleet = Fleet()
 
     def run(self) -> int:
         """Start, serve, stop."""
-        surroundings = Surroundings(self._config)
+        self._parts = self._built(self._config)
+        # From here on a signal is an orderly stop.
+        signals = Signals(_SIGNALS)
+        try:
+            self._start(self._parts)
+            self._until_stopped(signals)
+            self._stop(signals)
+        finally:
+            self._parts.close()
+            if self._parts.ledger:
+                self._parts.ledger.stopped(_LAST_MESSAGES)
+        self._log.info("stopped")
+        return 0
+
+    def _built(self, config: Config, before: Parts | None = None) -> Parts:
+        """The parts of a configuration whose surroundings are as they should be. Raises :class:`ConfigurationError`."""
+        surroundings = Surroundings(config)
         if surroundings.faults:
             raise ConfigurationError(surroundings.faults)
         for warning in surroundings.warnings:
             self._log.warning(warning)
-        parts = build.Parts(self._config)
-        # From here on a signal is an orderly stop.
-        signals = Signals(_SIGNALS)
-        try:
-            self._start(parts)
-            self._until_stopped(signals, parts.servers)
-            self._stop(signals, parts.servers)
-        finally:
-            parts.close()
-            if parts.ledger:
-                parts.ledger.stopped(_LAST_MESSAGES)
-        self._log.info("stopped")
-        return 0
+        return build.Parts(config, before)
 
     def _start(self, parts: Parts) -> None:
+        self._tell_of_stores(parts)
+        self._fleet.man(parts.posts)
+        self._tell_of_servers()
+        # What stands now stands for good: the collector need not walk through it after every few associations.
+        gc.collect()
+        gc.freeze()
+        if parts.ledger:
+            parts.ledger.started()
+        self._log.info("ready", version=__version__, pid=os.getpid())
+
+    def _tell_of_stores(self, parts: Parts) -> None:
         for store in parts.stores.values():
             if store.swept:
                 self._log.warning(
@@ -95,8 +115,9 @@ class Supervisor:
                     "less space is free than storage.reserve: every C-STORE will be answered A700",
                     directory=str(store.directory),
                 )
-        for configured, started in zip(self._config.servers, parts.servers, strict=True):
-            started.start()
+
+    def _tell_of_servers(self) -> None:
+        for configured, started in zip(self._config.servers, self._fleet.servers, strict=True):
             self._log.info(
                 "listening",
                 server=started.name,
@@ -105,14 +126,8 @@ class Supervisor:
                 sop_classes=len(configured.supported()),
                 **_protection(configured.tls),
             )
-        # What stands now stands for good: the collector need not walk through it after every few associations.
-        gc.collect()
-        gc.freeze()
-        if parts.ledger:
-            parts.ledger.started()
-        self._log.info("ready", version=__version__, pid=os.getpid())
 
-    def _until_stopped(self, signals: Signals, servers: tuple[Server, ...]) -> None:
+    def _until_stopped(self, signals: Signals) -> None:
         while True:
             number = signals.next(_DAY)
             if number is None:
@@ -120,32 +135,37 @@ class Supervisor:
             elif number in (signal.SIGTERM, signal.SIGINT):
                 return
             elif number == signal.SIGUSR1:
-                self._tell_state(servers)
+                self._tell_state()
             else:
-                self._read_certificates(servers)
+                self._reload()
 
-    def _read_certificates(self, servers: tuple[Server, ...]) -> None:
-        """SIGHUP: read certificates, keys, CAs and revocation lists again; all of them are good, or nothing changes."""
-        contexts = []
-        for configured in self._config.servers:
-            try:
-                contexts.append(security(configured.tls) if configured.tls else None)
-            except SettingError as error:
-                where = self._config.near(configured.name, error.key)
-                self._log.error(
-                    "SIGHUP: certificates not read again, the old ones stay",
-                    key=error.key,
-                    where=where,
-                    what=error.what,
-                )
-                return
-        for server, context in zip(servers, contexts, strict=True):
-            if context:
-                server.secure(context)
-        self._log.info(
-            "SIGHUP: certificates read again; the rest of the configuration is read at the start",
-            count=len([*filter(None, contexts)]),
-        )
+    def _reload(self) -> None:
+        """SIGHUP: the file as it is now, with all that it names; a fault, and nothing has changed."""
+        if self._path is None:
+            self._log.warning("reload: started without a configuration file, so there is none to read again")
+            return
+        began = time.monotonic()
+        try:
+            config = load(self._path)
+            parts = self._built(config, self._parts)
+            self._fleet.man(parts.posts)
+        except ScpdError as error:
+            self._tell_of_failure(error)
+            return
+        before, self._config, self._parts = self._config, config, parts
+        self._tell_of_stores(parts)
+        self._tell_of_servers()
+        changes = difference(before, config)
+        for key in ("logging", "audit"):
+            if getattr(before, key) != getattr(config, key):
+                self._log.warning(f"reload: {key} is another, and takes effect at the next start; restart scpd for it")
+        self._log.info("reloaded", changes=changes, seconds=round(time.monotonic() - began, 3))
+
+    def _tell_of_failure(self, error: ScpdError) -> None:
+        faults = error.faults if isinstance(error, ConfigurationError) else (str(error),)
+        for fault in faults:
+            self._log.error("reload: a fault", fault=fault)
+        self._log.error("reload failed: nothing has changed", faults=len(faults))
 
     def _look_around(self) -> None:
         """Once a day: certificates expire, and files go, while nobody reads the log of the start."""
@@ -153,24 +173,23 @@ class Supervisor:
         for what in (*surroundings.faults, *surroundings.warnings):
             self._log.warning(what)
 
-    def _tell_state(self, servers: tuple[Server, ...]) -> None:
+    def _tell_state(self) -> None:
         """SIGUSR1: what goes on, one line a server."""
-        for configured, server in zip(self._config.servers, servers, strict=True):
+        for configured, server in zip(self._config.servers, self._fleet.servers, strict=True):
             beside = {"certificate_days_left": days_left(configured.tls)} if configured.tls else {}
             self._log.info("state", server=server.name, **server.state(), **beside)
 
-    def _stop(self, signals: Signals, servers: tuple[Server, ...]) -> None:
+    def _stop(self, signals: Signals) -> None:
         """SIGTERM: accept no more, wait the grace period, abort the rest. A second signal aborts at once."""
-        for server in servers:
-            server.stop_accepting()
+        fleet = self._fleet
+        fleet.stop_accepting()
         grace = max(server.timeouts.shutdown for server in self._config.servers)
-        self._log.info("stopping", associations=sum(len(server.capacity) for server in servers), grace_seconds=grace)
+        self._log.info("stopping", associations=fleet.associations, grace_seconds=grace)
         deadline = time.monotonic() + grace
-        threading.Thread(target=_drain, args=(signals, servers, deadline), name="drain", daemon=True).start()
+        threading.Thread(target=_drain, args=(signals, fleet, deadline), name="drain", daemon=True).start()
         while signals.next() not in (_DRAINED, signal.SIGTERM, signal.SIGINT):
             pass
-        for server in servers:
-            server.abort("this server is stopping")
+        fleet.abort("this server is stopping")
 
 
 def _protection(tls: TLSConfig | None) -> dict[str, object]:
@@ -179,9 +198,8 @@ def _protection(tls: TLSConfig | None) -> dict[str, object]:
     return {"tls": tls.profile, "client_certificates": tls.client, "certificate_days_left": days_left(tls)}
 
 
-def _drain(signals: Signals, servers: tuple[Server, ...], deadline: float) -> None:
-    for server in servers:
-        server.drain(deadline)
+def _drain(signals: Signals, fleet: Fleet, deadline: float) -> None:
+    fleet.drain(deadline)
     signals.put(_DRAINED)
 
 

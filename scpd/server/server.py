@@ -5,7 +5,7 @@ from __future__ import annotations
 import _thread
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from scpd.identity.rates import Buckets, Rate
 from scpd.server.capacity import Capacity, CapacityLimits
@@ -24,6 +24,15 @@ _SECONDS_BETWEEN_COMPLAINTS = 60.0
 _SECONDS_TO_SAY_GOODBYE = 2.0
 
 
+class Plan(NamedTuple):
+    """How a server serves: its name, what associations begin under, how many there may be, and TLS where there is."""
+
+    name: str
+    terms: Terms
+    limits: CapacityLimits
+    tls: ssl.SSLContext | None = None
+
+
 class Server:
     """Takes connections on one address and serves each on a thread of its own."""
 
@@ -35,11 +44,9 @@ class Server:
         limits: CapacityLimits,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.name = name
-        self.terms = terms
+        self._plan = Plan(name, terms, limits, tls)
         self.capacity = Capacity(limits)
         self._address = address
-        self._tls = tls
         self._log = logger("server")
         self._listener: Listener | None = None
         self._accepting: threading.Thread | None = None
@@ -49,6 +56,16 @@ class Server:
         self._complained = float("-inf")
         self.turned_away = 0
         self._told = Buckets(Rate(1, _SECONDS_BETWEEN_COMPLAINTS))
+
+    @property
+    def name(self) -> str:
+        """What it is called in logs."""
+        return self._plan.name
+
+    @property
+    def terms(self) -> Terms:
+        """What the next association begins under."""
+        return self._plan.terms
 
     @property
     def address(self) -> tuple[str, int]:
@@ -70,9 +87,10 @@ class Server:
             "turned_away": self.turned_away,
         }
 
-    def secure(self, tls: ssl.SSLContext) -> None:
-        """Begin the connections that come from now on with ``tls``; those that are there go on as they are."""
-        self._tls = tls
+    def adopt(self, plan: Plan) -> None:
+        """Serve the connections that come from now on as ``plan`` says; those that are there go on as they are."""
+        self._plan = plan
+        self.capacity.limits = plan.limits
 
     def stop_accepting(self) -> None:
         """Take no more connections; associations go on."""
@@ -97,43 +115,41 @@ class Server:
             self._changed.wait_for(lambda: not self._workers, _SECONDS_TO_SAY_GOODBYE)
 
     def _take(self, sock: socket.socket, address: tuple[str, int]) -> None:
-        if self.terms.turns_away and (key := self.terms.turns_away(address[0])):
-            self._turn_away(sock, address[0], key)
+        plan = self._plan
+        if plan.terms.turns_away and (key := plan.terms.turns_away(address[0])):
+            self._turn_away(sock, address[0], key, plan)
             return
-        connection = self._connection(sock, address_text(address))
+        connection = _connection(sock, address_text(address), plan.tls)
         with self._changed:
             self._workers[connection] = address[0]
         self.capacity.enter(connection, address[0])
         try:
             # Not Thread.start, which waits until the thread runs: the next connection would wait with it.
-            _thread.start_new_thread(self._work, (connection,))
+            _thread.start_new_thread(self._work, (connection, plan))
         except (RuntimeError, MemoryError) as error:
             self._leave(connection)
             connection.close()
             self._complain(f"no thread for a connection: {error}")
 
-    def _turn_away(self, sock: socket.socket, host: str, key: str) -> None:
+    def _turn_away(self, sock: socket.socket, host: str, key: str, plan: Plan) -> None:
         """Close what an access rule keeps out by its address alone, and say so once a minute for each address."""
         sock.close()
         self.turned_away += 1
         if self._told.take(host, time.monotonic()):
             self._log.warning(
                 "connection turned away",
-                server=self.name,
+                server=plan.name,
                 peer=host,
                 why="its address is not let in",
                 key=key,
-                where=self.terms.where(key),
+                where=plan.terms.where(key),
                 turned_away=self.turned_away,
             )
 
-    def _connection(self, sock: socket.socket, peer: str) -> Connection:
-        return SecureConnection(sock, peer, self._tls, server_side=True) if self._tls else Connection(sock, peer)
-
-    def _work(self, connection: Connection) -> None:
-        record = Record(new_id(), self.name, connection, self._log)
+    def _work(self, connection: Connection, plan: Plan) -> None:
+        record = Record(new_id(), plan.name, connection, self._log)
         try:
-            Worker(connection, self.terms, self.capacity, record, self._left_association).run()
+            Worker(connection, plan.terms, self.capacity, record, self._left_association).run()
         finally:
             self._leave(connection)
 
@@ -156,3 +172,7 @@ class Server:
         if now - self._complained >= _SECONDS_BETWEEN_COMPLAINTS:
             self._complained = now
             self._log.error("out of resources", server=self.name, what=what)
+
+
+def _connection(sock: socket.socket, peer: str, tls: ssl.SSLContext | None) -> Connection:
+    return SecureConnection(sock, peer, tls, server_side=True) if tls else Connection(sock, peer)

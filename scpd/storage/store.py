@@ -15,6 +15,7 @@ import secrets
 import stat
 import threading
 import time
+import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -54,8 +55,16 @@ def out_of_resources(error: OSError, doing: str) -> StoreError:
     return StoreError(OUT_OF_RESOURCES, f"{doing}: {error.strerror or error}")
 
 
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
 class Store:
-    """An open storage directory. ``swept`` names the leftovers that an earlier crash left and opening removed."""
+    """An open storage directory. ``swept`` names the leftovers that an earlier crash left and opening removed.
+
+    It is closed when nobody has it any more: an association may go on with it after the configuration has changed.
+    """
 
     def __init__(self, directory: Path, policy: StorePolicy) -> None:
         self.directory = directory
@@ -75,11 +84,7 @@ class Store:
             raise ScpdError(f"the storage directory {directory} cannot be used: {error.strerror}") from error
         status = os.fstat(self._root)
         self._identity = (status.st_dev, status.st_ino)
-
-    def close(self) -> None:
-        """Give the descriptors back."""
-        os.close(self._spool)
-        os.close(self._root)
+        self.close = weakref.finalize(self, _close, self._spool, self._root)
 
     def free_space(self) -> int:
         """Bytes that are free for us on the file system."""

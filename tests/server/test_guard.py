@@ -13,6 +13,7 @@ import yaml
 
 from scpd.config import load
 from scpd.daemon.build import Parts
+from scpd.daemon.fleet import Fleet
 from scpd.identity.claim import Form
 from scpd.server.guard import GuardedVisit
 from scpd.server.visit import Visit
@@ -41,10 +42,10 @@ LOCAL_LIMIT = AssociateRJ(2, 3, 2)
 
 @pytest.fixture
 def parts(told, tmp_path):
-    """What the daemon builds of a configuration, its first server listening."""
-    started: list[Parts] = []
+    """What the daemon builds of a configuration, its servers listening."""
+    started: list[tuple[Parts, Fleet]] = []
 
-    def start(**settings) -> Parts:
+    def start(**settings) -> Fleet:
         roles = {"scu_role": True, "scp_role": True}
         defaults = {
             "bind": "127.0.0.1:0",
@@ -53,15 +54,17 @@ def parts(told, tmp_path):
         }
         path = tmp_path / "scpd.yaml"
         path.write_text(yaml.safe_dump({**defaults, **settings}))
-        started.append(Parts(load(path, {})))
-        started[-1].servers[0].start()
-        return started[-1]
+        made = Parts(load(path, {}))
+        fleet = Fleet()
+        fleet.man(made.posts)
+        started.append((made, fleet))
+        return fleet
 
     yield start
-    for one in started:
-        one.servers[0].stop_accepting()
-        one.servers[0].abort("the test is over")
-        one.close()
+    for made, fleet in started:
+        fleet.stop_accepting()
+        fleet.abort("the test is over")
+        made.close()
 
 
 @pytest.fixture
