@@ -111,9 +111,12 @@ def _audit(audit: AuditConfig | None) -> Iterator[tuple[str, str]]:
     for number, one in enumerate(audit.destinations):
         if one in audit.destinations[:number]:
             yield f"audit.destinations[{number}]", "stands twice; keep one of the two"
-        if one.kind == "file" and not one.path.absolute().parent.is_dir():
-            place = f"audit.destinations[{number}].path"
-            yield place, f"{one.path.absolute().parent} is not a directory; make it, or name another"
+        if one.kind == "file":
+            place, path = f"audit.destinations[{number}].path", one.path.absolute()
+            if not path.parent.is_dir():
+                yield place, f"{path.parent} is not a directory; make it, or name another"
+            elif path.is_symlink() or (path.exists() and not path.is_file()):
+                yield place, f"{path} is no file of its own, and nothing else is written to; name a file"
 
 
 def _directory(key: str, directory: Path) -> Iterator[tuple[str, str]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from scpd.errors import ConnectionLost
 from scpd.identity.access import EVERYTHING, Facts, Refusal, Title, parse_address
+from scpd.identity.claim import Form
 from scpd.names import quote
 from scpd.negotiation import reject
 from scpd.server.visit import Visit
@@ -96,6 +97,7 @@ class GuardedVisit(Visit):
         self.notes: dict[str, object] = {}
         self._guard = guard
         self._ledger = guard.doors.ledger
+        self._claimed = ""
         self._is_decided = guard.doors.access is None  # whoever the user is
         self._peer = Peer("", "", "", association_id)
 
@@ -126,6 +128,7 @@ class GuardedVisit(Visit):
             verdict = identities.judge(claims, self._connection.host, protected=protected)
             self._note(verdict)
             self._guard.warn()
+            self._claimed = _claimed(claims)
             if self._ledger and verdict.user:
                 self._ledger.verified(self._peer, verdict.user.name, verdict.form)
             if verdict.rejection:
@@ -145,7 +148,7 @@ class GuardedVisit(Visit):
         if self._ledger is None:
             return
         if rejection.key.startswith("user_identity"):
-            self._ledger.not_verified(self._peer, str(self.notes.get("claimed_user", "")).strip("'"), rejection)
+            self._ledger.not_verified(self._peer, self._claimed, rejection)
         elif rejection.key.startswith(_ABOUT_THE_PEER):
             self._ledger.rejected(self._peer, rejection)
 
@@ -226,6 +229,13 @@ class GuardedVisit(Visit):
         if refusal.because == "certificate":
             return reject.not_welcome("its certificate does not let it in", key)
         return reject.not_welcome("its address is not let in", key)
+
+
+def _claimed(claims: tuple[UserIdentityRQ, ...]) -> str:
+    """The name that was claimed, as it came; a ticket, an assertion and a token keep theirs to who verifies them."""
+    if len(claims) != 1 or claims[0].identity_type not in (Form.USERNAME, Form.PASSCODE):
+        return ""
+    return claims[0].primary.decode(errors="backslashreplace")
 
 
 def _shown(title: Title) -> str:
