@@ -26,6 +26,7 @@ COMMANDS = {
     "check": "everything run would do short of listening: print every fault of a configuration",
     "show": "print a configuration with every default filled in",
     "schema": "print the JSON Schema of the configuration, for editors",
+    "explain": "say what would become of an association request, and which line decides it",
     "passwd": "add, change or remove a user in a password file",
     "echo": "ask a DICOM peer for a C-ECHO",
     "send": "send files and folders to a DICOM peer",

@@ -72,7 +72,7 @@ class Parts:
             tls = security(server.tls) if server.tls else None
         except SettingError as error:
             raise ConfigurationError([f"{config.near(server.name, error.key)}: {error}"]) from error
-        guard = Guard(_offer(server), self._services(server), doors)
+        guard = Guard(offer(server), self._services(server), doors)
         for_all = Visit(guard.offer, guard.services) if doors.are_open else None
         terms = Terms(
             visit=guard.visit if for_all is None else lambda _: for_all,
@@ -111,7 +111,8 @@ class Parts:
         return self.stores[key]
 
 
-def _offer(server: ServerConfig) -> Offer:
+def offer(server: ServerConfig) -> Offer:
+    """What a server offers everybody."""
     return Offer(
         ae_title=server.ae_title,
         contexts={

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from scpd.errors import ConnectionLost
-from scpd.identity.access import EVERYTHING, Facts, Refusal, Title, parse_address
+from scpd.identity.access import EVERYTHING, Facts, Refusal, Title, Unknown, parse_address
 from scpd.identity.claim import Form
 from scpd.names import quote
 from scpd.negotiation import reject
@@ -170,7 +170,7 @@ class GuardedVisit(Visit):
         for note in ("access", "warnings"):
             self.notes.pop(note, None)  # what was taken for the deciding rule before
         if isinstance(judged, Refusal):
-            return self._rejection(judged)
+            return rejection(judged, self._facts)
         self._take_in(judged)
         return None
 
@@ -217,18 +217,22 @@ class GuardedVisit(Visit):
         elif verdict.claimed:
             self.notes["claimed_user"] = verdict.claimed
 
-    def _rejection(self, refusal: Refusal) -> Rejection:
-        key, facts = refusal.rule.key, self._facts
-        if refusal.because == "calling" and isinstance(facts.calling, Title):
-            return reject.calling_ae_title(f"calling AE title {_shown(facts.calling)} is not let in", key)
-        if refusal.because == "called" and isinstance(facts.called, Title):
-            return reject.called_ae_title(f"called AE title {_shown(facts.called)} is not let in", key)
-        if refusal.because == "user":
-            who = f"user {quote(self.user.name)} is" if self.user else "without a verified user it is"
-            return reject.identity(f"{who} not let in", key)
-        if refusal.because == "certificate":
-            return reject.not_welcome("its certificate does not let it in", key)
-        return reject.not_welcome("its address is not let in", key)
+
+def rejection(refusal: Refusal, facts: Facts) -> Rejection:
+    """What a peer of whom ``facts`` are known is answered when an access rule keeps it out."""
+    key = refusal.rule.key
+    if refusal.because == "calling" and isinstance(facts.calling, Title):
+        return reject.calling_ae_title(f"calling AE title {_shown(facts.calling)} is not let in", key)
+    if refusal.because == "called" and isinstance(facts.called, Title):
+        return reject.called_ae_title(f"called AE title {_shown(facts.called)} is not let in", key)
+    if refusal.because == "user":
+        who = "without a verified user it is"
+        if not (facts.user is None or isinstance(facts.user, Unknown)):
+            who = f"user {quote(facts.user.name)} is"
+        return reject.identity(f"{who} not let in", key)
+    if refusal.because == "certificate":
+        return reject.not_welcome("its certificate does not let it in", key)
+    return reject.not_welcome("its address is not let in", key)
 
 
 def _claimed(claims: tuple[UserIdentityRQ, ...]) -> str:
