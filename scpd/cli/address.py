@@ -12,7 +12,7 @@ from scpd.errors import ScpdError
 from scpd.names import parse_ae_title
 
 if TYPE_CHECKING:
-    from scpd.config import PeerConfig
+    from scpd.config import Config, PeerConfig
 
 
 class Target(NamedTuple):
@@ -40,9 +40,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def target(args: argparse.Namespace) -> Target:
     """Whom the arguments mean. Raises :class:`ScpdError`, and :class:`argparse.ArgumentTypeError` for wrong usage."""
-    known = _known(args)
+    config = _loaded(args.config)
+    known = _known(config, args) if config else None
     host, port = (known.address.host, known.address.port) if known else parse_address(args.peer)
     patience = args.timeout
+
+    def place(key: str) -> str:
+        whole = f"peers.{args.peer}.tls.{key}"
+        return f"{config.near(None, whole)}: {whole}" if config else whole
+
     caller = Caller(
         args.calling,
         args.called or (known.ae_title if known else "ANY-SCP"),
@@ -50,23 +56,26 @@ def target(args: argparse.Namespace) -> Target:
         answer=patience,
         message=patience,
         write=patience,
-        security=security.security(args, host, known.tls if known else None),
+        security=security.security(args, host, known.tls if known else None, place),
         identity=security.identity(args),
     )
     return Target((host, port), caller)
 
 
-def _known(args: argparse.Namespace) -> PeerConfig | None:
-    """The peer of that name in the configuration."""
-    if args.config is None:
+def _loaded(path: Path | None) -> Config | None:
+    if path is None:
         return None
     from scpd.config import load  # noqa: PLC0415 it takes a while, and most calls name an address
 
-    peers = load(args.config).peers
-    if args.peer not in peers:
-        known = f"it knows {', '.join(sorted(peers))}" if peers else "it has none"
+    return load(path)
+
+
+def _known(config: Config, args: argparse.Namespace) -> PeerConfig:
+    """The peer of that name in the configuration."""
+    if args.peer not in config.peers:
+        known = f"it knows {', '.join(sorted(config.peers))}" if config.peers else "it has none"
         raise ScpdError(f"{args.config} has no peer {args.peer!r}; {known}")
-    return peers[args.peer]
+    return config.peers[args.peer]
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -12,11 +12,14 @@ from scpd.client.requestor import Security
 from scpd.errors import ScpdError, SettingError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scpd.client.identity import Identity
     from scpd.config import PeerTLSConfig
 
 _PROFILES = ("bcp195", "bcp195-modified", "bcp195-nd", "tls13")
 _LONGEST = 0xFFFF  # a field of the user identity (PS3.7 table D.3-14)
+_LONGEST_ITEM = 0xFFFF - 256  # since what else there is to negotiate goes into the same item
 _USERNAME, _PASSCODE, _SAML, _JWT = 1, 2, 4, 5
 
 
@@ -42,49 +45,67 @@ def configure(parser: argparse.ArgumentParser) -> None:
     identity.add_argument("--jwt", metavar="FILE", help="the file of a JSON Web Token")
 
 
-def security(args: argparse.Namespace, host: str, peer: PeerTLSConfig | None = None) -> Security | None:
+def security(
+    args: argparse.Namespace, host: str, peer: PeerTLSConfig | None, place: Callable[[str], str]
+) -> Security | None:
     """TLS by the arguments, over what the configuration says of the peer; None is none.
 
-    Raises :class:`ScpdError` that names the argument at fault.
+    ``place`` tells where a key of that stands. Raises :class:`ScpdError` that names the argument or the place at fault.
     """
-    asked = {
-        "certificate": args.certificate,
-        "key": args.key,
-        "key_password": read_secret(args.key_password_file, "--key-password-file") if args.key_password_file else None,
-        "ca": args.ca,
-        "crl": args.crl,
-    }
+    if [args.password_file, args.key_password_file].count("-") > 1:
+        raise argparse.ArgumentTypeError("--password-file and --key-password-file cannot both be standard input")
+    if args.insecure and (args.ca or args.crl):
+        raise argparse.ArgumentTypeError("--insecure trusts everybody; leave --ca and --crl out, or --insecure")
+    password = read_secret(args.key_password_file, "--key-password-file") if args.key_password_file else None
+    asked = {"ca": args.ca, "crl": args.crl, "certificate": args.certificate, "key": args.key, "key_password": password}
     beside = (args.tls, args.tls_profile, args.tls_name, args.insecure)
     if peer is None and not any(asked.values()) and not any(beside):
         return None
     from scpd.transport import profiles  # noqa: PLC0415 not for a call without TLS
 
-    files = profiles.TLSFiles(**{key: value or getattr(peer, key, None) for key, value in asked.items()})
+    # A certificate comes with its key: neither is joined with one of the configuration.
+    own = ("certificate", "key", "key_password")
+    kept = [key for key in asked if peer and not asked[key] and not (key in own and any(asked[one] for one in own))]
+    files = profiles.TLSFiles(**{**asked, **{key: getattr(peer, key) for key in kept}})
     verify = not args.insecure and (peer is None or peer.verify)
     profile = args.tls_profile or (peer.profile if peer else "bcp195")
     try:
         context = profiles.client_context(files, verify=verify, profile=profile)
     except SettingError as error:
-        raise ScpdError(f"--{error.key.replace('_', '-')}: {error.what}") from error
+        option = "--key-password-file" if error.key == "key_password" else f"--{error.key}"
+        raise ScpdError(f"{place(error.key) if error.key in kept else option}: {error.what}") from error
     return Security(context, args.tls_name or (peer and peer.name) or host)
 
 
 def identity(args: argparse.Namespace) -> Identity | None:
     """Who calls, by the arguments; None is nobody in particular. Raises as :func:`scpd.cli.address.target`."""
-    forms = [name for name in ("user", "kerberos", "saml", "jwt") if getattr(args, name)]
+    given = {name: getattr(args, name) for name in ("user", "kerberos", "saml", "jwt", "password_file")}
+    for name, value in given.items():
+        if value == "":
+            raise argparse.ArgumentTypeError(f"--{name.replace('_', '-')} has no value; write one, or leave it out")
+    forms = [name for name in ("user", "kerberos", "saml", "jwt") if given[name]]
     if len(forms) > 1:
         raise argparse.ArgumentTypeError(f"--{forms[0]} and --{forms[1]} are two identities; an association takes one")
     if args.password_file and not args.user:
         raise argparse.ArgumentTypeError("--password-file is the passcode of a user; write --user too")
-    if args.kerberos:
-        return _kerberos(args.kerberos)
+    return _kerberos(args.kerberos) if args.kerberos else _stated(args)
+
+
+def _stated(args: argparse.Namespace) -> Stated | None:
+    fields: tuple[bytes, ...]
     if args.saml:
-        return Stated(_SAML, read_secret(args.saml, "--saml").encode())
-    if args.jwt:
-        return Stated(_JWT, read_secret(args.jwt, "--jwt").encode())
-    if args.password_file:
-        return Stated(_PASSCODE, _bounded(args.user), read_secret(args.password_file, "--password-file").encode())
-    return Stated(_USERNAME, _bounded(args.user)) if args.user else None
+        form, fields = _SAML, (read_secret(args.saml, "--saml").encode(),)
+    elif args.jwt:
+        form, fields = _JWT, (read_secret(args.jwt, "--jwt").encode(),)
+    elif args.password_file:
+        form, fields = _PASSCODE, (_bounded(args.user), read_secret(args.password_file, "--password-file").encode())
+    elif args.user:
+        form, fields = _USERNAME, (_bounded(args.user),)
+    else:
+        return None
+    if sum(map(len, fields)) > _LONGEST_ITEM:
+        raise ScpdError(f"the user identity is too long: a request has room for {_LONGEST_ITEM} bytes of it")
+    return Stated(form, *fields)
 
 
 def confirmation(who: Identity | None) -> str:

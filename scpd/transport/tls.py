@@ -103,6 +103,10 @@ class SecureConnection(Connection):
             self._engine.getpeercert(),
             self._engine.getpeercert(binary_form=True),
         )
+        if (
+            self._quickack
+        ):  # after it this side may have nothing to say, and DCMTK's clients wait for its acknowledgement
+            self._acknowledge_at_once()
 
     def _handshake(self, deadline: Deadline) -> None:
         opening = b""
@@ -240,11 +244,29 @@ class SecureConnection(Connection):
                 parts, self._unsent = (self._unsent, self._outgoing.read()), b""
             try:
                 super().send(parts, timeout)
-            except (ConnectionLost, Expired):
+            except Expired:
                 self._speaks = False  # after half a record nothing else has a meaning
                 raise
+            except ConnectionLost as error:
+                self._speaks = False
+                raise ConnectionLost(self._last_words() or str(error)) from error
         if self._outgoing.pending:  # what TLS had to answer meanwhile
             self._flush()
+
+    def _last_words(self) -> str:
+        """The alert that a peer sent before it closed, for whoever finds that nothing can be sent any more."""
+        if not self._taking.acquire(blocking=False):
+            return ""  # whoever receives will find it
+        try:
+            count = super()._receive(self._raw, socket.MSG_DONTWAIT)
+            with self._one_at_a_time:
+                self._incoming.write(self._raw[: count or 0])
+                self._keep_what_came()
+        except (ConnectionLost, Interrupted):
+            return ""
+        finally:
+            self._taking.release()
+        return self._over or ""
 
     def finish_sending(self) -> None:
         """Send close_notify, without waiting for the peer's, and shut the sending half."""

@@ -53,7 +53,7 @@ def encode_title(title: str) -> bytes:
 
 def decode_title(field_bytes: bytes) -> str:
     """An AE title from its 16 bytes, insignificant spaces and stray padding removed, nothing lost in silence."""
-    return field_bytes.rstrip(b"\0").strip(b" ").decode("ascii", "backslashreplace")
+    return field_bytes.rstrip(b"\0 ").lstrip(b" ").decode("ascii", "backslashreplace")
 
 
 @dataclass(frozen=True, slots=True)
