@@ -59,14 +59,15 @@ class Doorkeepers:
         self._pool: Pool | None = None
         self._providers: dict[Any, Provider] = {}
         self._lockouts: dict[object, Lockout] = {}
+        self._buckets: dict[object, Buckets] = {}
 
     def doors(self, server: ServerConfig) -> Doors:
         """The doors of one server. Raises :class:`SettingError` with the key of what cannot be used."""
         return Doors(
             access=access(server),
             identities=self._identities(server.user_identity),
-            per_address=_buckets(server.limits.rate_per_address),
-            per_title=_buckets(server.limits.rate_per_title),
+            per_address=self._bucket(server.name, "address", server.limits.rate_per_address),
+            per_title=self._bucket(server.name, "title", server.limits.rate_per_title),
             ledger=self._ledger,
         )
 
@@ -75,6 +76,7 @@ class Doorkeepers:
         others = Doorkeepers(self._ledger)
         others._pool = self._pool
         others._lockouts = dict(self._lockouts)
+        others._buckets = dict(self._buckets)
         others._providers = {config: one for config, one in self._providers.items() if config.kind in _REMEMBER}
         return others
 
@@ -116,6 +118,9 @@ class Doorkeepers:
                 raise SettingError(_place(number, error.key), error.what) from error
         return Identities(policy, providers, lockout)
 
+    def _bucket(self, server: str, what: str, rate: tuple[int, float]) -> Buckets | None:
+        return self._buckets.setdefault((server, what, rate), Buckets(Rate(*rate))) if rate[0] else None
+
     def provider(self, config: Any) -> Provider:
         """The provider that a configuration asks for. Raises :class:`SettingError`."""
         if config not in self._providers:
@@ -148,10 +153,6 @@ class Doorkeepers:
 def _place(number: int, key: str) -> str:
     place = f"user_identity.providers[{number}]"
     return f"{place}.{key}" if key else place
-
-
-def _buckets(rate: tuple[int, float]) -> Buckets | None:
-    return Buckets(Rate(*rate)) if rate[0] else None
 
 
 def access(server: ServerConfig) -> Access | None:

@@ -35,6 +35,7 @@ _PASSES_SECRETS = (
 )
 _NEEDS_CERTIFICATES = "asks for a certificate, and tls.client is none: it never matches; write client: optional"
 _NEEDS_USERS = "asks for a user, and no provider verifies any: it never matches; write user_identity.providers"
+_SENDS_PASSCODES = "passcodes go to the directory in clear; write tls: required, or ldaps:// as its url"
 _LETS_NOBODY_IN = "policy: require, and no provider verifies anybody: nobody is let in; write providers"
 _COMES_FIRST = "before it is about everybody; put that one at the end"
 _CONDITIONS = frozenset(("address", "calling", "called", "certificate", "users", "roles"))
@@ -150,6 +151,9 @@ def _open_doors(server: ServerConfig) -> Iterator[tuple[str, str]]:
     is_asked = is_asked or any(is_about(entry, server.name) for entry in server.access)
     if _is_everywhere(server.bind.host) and not protected and not is_asked:
         yield "bind", _OPEN_TO_ALL
+    for number, provider in enumerate(identity.providers):
+        if provider.kind == "ldap" and provider.tls == "none" and not provider.url.startswith("ldaps:"):
+            yield f"user_identity.providers[{number}].tls", _SENDS_PASSCODES
     if identity.policy == "require" and not identity.providers:
         yield "user_identity", _LETS_NOBODY_IN
     sends_secrets = identity.policy != "ignore" and any(one.kind in _TAKES_SECRETS for one in identity.providers)

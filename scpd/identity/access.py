@@ -74,6 +74,13 @@ def parse_address(host: str) -> Address:
     return mapped or address
 
 
+@lru_cache(maxsize=65536)
+def source(host: str) -> str:
+    """Whom to count for an address: itself, or its /64 in IPv6, of which one machine has all."""
+    address = parse_address(host)
+    return str(address) if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
+
+
 def pattern(glob: str, *, ignore_case: bool = False) -> re.Pattern[str]:
     """``*`` is any text and ``?`` any one character; everything else stands for itself."""
     # The standard library's translation never goes back over what a star took, so no text can make it slow.

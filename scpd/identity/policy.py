@@ -66,7 +66,10 @@ class Identities:
         self._clock = clock
 
     def judge(self, claims: Sequence[UserIdentityRQ], address: str, *, protected: bool) -> Verdict:
-        """Who a peer at ``address`` is by what it claims; ``protected`` says that nobody could overhear it."""
+        """Who a peer is by what it claims.
+
+        ``address`` is whom its failures count for; ``protected`` says that nobody could overhear it.
+        """
         if self.policy.policy == "ignore":
             return Verdict()
         if not claims:

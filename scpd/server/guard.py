@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from scpd.errors import ConnectionLost
-from scpd.identity.access import EVERYTHING, Facts, Refusal, Title, Unknown, parse_address
+from scpd.identity.access import EVERYTHING, Facts, Refusal, Title, Unknown, parse_address, source
 from scpd.identity.claim import Form
 from scpd.names import quote
 from scpd.negotiation import reject
@@ -125,7 +125,7 @@ class GuardedVisit(Visit):
         verdict: Verdict | None = None
         if identities:
             protected = self._connection.tls is not None or self._facts.address.is_loopback
-            verdict = identities.judge(claims, self._connection.host, protected=protected)
+            verdict = identities.judge(claims, source(self._connection.host), protected=protected)
             self._note(verdict)
             self._guard.warn()
             self._claimed = _claimed(claims)
@@ -198,7 +198,7 @@ class GuardedVisit(Visit):
 
     def _address_too_often(self) -> Rejection | None:
         buckets = self._guard.doors.per_address
-        if buckets and not buckets.take(self._connection.host, time.monotonic()):
+        if buckets and not buckets.take(source(self._connection.host), time.monotonic()):
             return reject.local_limit("its address asks too often", "limits.rate_per_address")
         return None
 

@@ -9,12 +9,14 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from scpd.identity.access import source
 from scpd.identity.rates import Buckets, Rate
 from scpd.negotiation.offer import RejectResult
 from scpd.services.service import Peer as Caller
 from scpd.storage.text import Text
 from scpd.telemetry import audit
 from scpd.telemetry.audit import Alert, Outcome, Patient, Peer, Reporter, Study
+from scpd.telemetry.logs import logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +33,7 @@ _STUDY_INSTANCE_UID = 0x0020000D
 _MOST_STUDIES = 500
 # A port scanner must not fill the trail: beyond this, what one address is refused is not told (messages, seconds).
 _MOST_REFUSALS = Rate(100, 3600.0)
+_COMPLAINTS = Rate(1, 60.0)
 
 
 class _Study(NamedTuple):
@@ -52,7 +55,12 @@ class Ledger:
     def __init__(self, reporter: Reporter, trail: Trail) -> None:
         self._reporter = reporter
         self._trail = trail
+        self._log = logger("audit")
+        # Apart, so that whoever is refused for something cheap does not guess passcodes unseen.
         self._refusals = Buckets(_MOST_REFUSALS)
+        self._failures = Buckets(_MOST_REFUSALS)
+        self._left_out = 0
+        self._said = Buckets(_COMPLAINTS)
         self._stored: dict[str, dict[_Study, Counter[str]]] = {}
         self._users: dict[str, str] = {}
 
@@ -72,7 +80,7 @@ class Ledger:
 
     def not_verified(self, peer: Caller, claimed: str, rejection: Rejection) -> None:
         """Somebody was not."""
-        if self._is_told(peer):
+        if self._is_told(peer, self._failures):
             outcome = _outcome(rejection)
             self._trail.write(
                 audit.login_failed(
@@ -130,13 +138,19 @@ class Ledger:
                 self._trail.write(message)
 
     def _alert(self, peer: Caller, why: str, kind: Alert, outcome: Outcome) -> None:
-        if self._is_told(peer):
+        if self._is_told(peer, self._refusals):
             self._trail.write(
                 audit.security_alert(self._reporter, _peer(peer), why, called=peer.called, kind=kind, outcome=outcome)
             )
 
-    def _is_told(self, peer: Caller) -> bool:
-        return self._refusals.take(_host(peer.address), time.monotonic())
+    def _is_told(self, peer: Caller, buckets: Buckets) -> bool:
+        now = time.monotonic()
+        if buckets.take(source(_host(peer.address)), now):
+            return True
+        self._left_out += 1
+        if self._said.take("", now):
+            self._log.warning("refusals left out of the audit trail: one address has too many", left_out=self._left_out)
+        return False
 
 
 def _peer(peer: Caller) -> Peer:

@@ -30,6 +30,7 @@ from scpd.identity.access import (
     networks,
     parse_address,
     pattern,
+    source,
 )
 from scpd.identity.claim import User
 from scpd.negotiation.offer import AcceptedContext
@@ -445,3 +446,16 @@ def test_nothing_is_allowed_that_neither_list_nor_may_allows():
     permission = Permission(frozenset((FIND,)), read=False)
     assert refused(permission, FIND) == "this peer may not read"
     assert refused(permission, CT) == "CTImageStorage is not allowed to this peer"
+
+
+@pytest.mark.parametrize(
+    ("host", "counted"),
+    [
+        ("10.20.1.2", "10.20.1.2"),
+        ("::ffff:10.20.1.2", "10.20.1.2"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_a_machine_with_a_whole_network_of_addresses_is_counted_as_one(host, counted):
+    assert source(host) == counted
