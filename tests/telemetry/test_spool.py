@@ -261,27 +261,28 @@ def test_a_file_that_cannot_be_read_costs_its_lines_only(filled, opened, tmp_pat
 # -- a disk that does not take it
 
 
-@pytest.fixture
-def no_room():
-    """No file of this process may grow beyond what is said."""
+@contextmanager
+def no_room(octets=0):
+    """No file of this process may grow beyond ``octets``: not even the one that its standard output may be."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda octets: resource.setrlimit(resource.RLIMIT_FSIZE, (octets, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (octets, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_what_the_disk_does_not_take_waits_in_memory_in_its_order(filled, opened, no_room, tmp_path):
-    no_room(300)  # there are 170 octets: what comes is cut in the middle
+def test_what_the_disk_does_not_take_waits_in_memory_in_its_order(filled, opened, tmp_path):
     filled.put([b"x" * 1000])
-    with pytest.raises(OSError, match="File too large"):
+    with no_room(300), pytest.raises(OSError, match="File too large"):  # of 170: what comes is cut in the middle
         filled.save()
     filled.put(lines(1, first=11))
-    with pytest.raises(OSError, match="File too large"):
+    with no_room(300), pytest.raises(OSError, match="File too large"):
         filled.save()
     assert waiting(filled) == [*lines(10), b"x" * 1000, *lines(1, first=11)]
     assert filled.unsaved == 2
     filled.done(3)
 
-    no_room(resource.RLIM_INFINITY)
     filled.save()
     assert filled.unsaved == 0
     crash(filled)
@@ -289,13 +290,11 @@ def test_what_the_disk_does_not_take_waits_in_memory_in_its_order(filled, opened
     assert (waiting(again), again.damaged) == ([*lines(7, first=3), b"x" * 1000, *lines(1, first=11)], 0)
 
 
-def test_what_was_taken_away_before_it_was_saved_is_not_saved(filled, opened, no_room):
-    no_room(0)
+def test_what_was_taken_away_before_it_was_saved_is_not_saved(filled, opened):
     filled.put(lines(3, first=10))
-    with pytest.raises(OSError, match="File too large"):
+    with no_room(), pytest.raises(OSError, match="File too large"):
         filled.save()
     filled.done(12)
-    no_room(resource.RLIM_INFINITY)
     filled.save()
     filled.put(lines(1, first=13))
     filled.save()
@@ -303,13 +302,12 @@ def test_what_was_taken_away_before_it_was_saved_is_not_saved(filled, opened, no
     assert waiting(opened()) == lines(2, first=12)
 
 
-def test_memory_is_bounded_while_the_disk_takes_nothing(opened, no_room):
+def test_memory_is_bounded_while_the_disk_takes_nothing(opened):
     one = opened(1 << 30)
-    no_room(0)
     lost = 0
     for _ in range(100):
         lost += one.put([b"x" * 100_000])
-        with pytest.raises(OSError, match="File too large"):
+        with no_room(), pytest.raises(OSError, match="File too large"):
             one.save()
     assert 55 <= lost <= 65
     assert len(one) == 100 - lost
@@ -376,6 +374,7 @@ def test_one_thread_puts_while_another_takes_away(opened, monkeypatch):
 SAVE_FOREVER = """
 import sys
 from itertools import count
+from contextlib import contextmanager
 from pathlib import Path
 from scpd.telemetry.spool import Spool
 spool = Spool(Path(sys.argv[1]), 1 << 30)
