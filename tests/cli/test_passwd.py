@@ -6,6 +6,7 @@ import io
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -229,12 +230,17 @@ def test_wrong_usage_is_2(arguments, capsys):
 # -- on a terminal
 
 
+def _at_a_terminal(slave: int) -> None:
+    os.login_tty(slave)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # who runs the tests in the background may have it ignored
+
+
 class Terminal:
     """A command on a terminal of its own; ``shown`` is all that came to stand on it."""
 
     def __init__(self, *arguments: object) -> None:
         self.fd, slave = pty.openpty()
-        self.process = subprocess.Popen(arguments, preexec_fn=lambda: os.login_tty(slave))
+        self.process = subprocess.Popen(arguments, preexec_fn=lambda: _at_a_terminal(slave))
         self._slave = slave  # held open, so that the terminal's settings can be looked at afterwards
         self.shown = ""
 
