@@ -677,7 +677,13 @@ def test_c_get_is_cancelled_and_says_what_was_left(pair):
 
 
 def test_c_get_is_cancelled_though_its_handler_does_not_look(both):
-    closed = threading.Event()
+    closed, cancelled = threading.Event(), threading.Event()
+
+    def store(event):
+        """What is sent of its own accord must not be through before anybody has said that it is enough."""
+        if event.request.AffectedSOPInstanceUID != "1.2.0":
+            cancelled.wait(PATIENCE)
+        return 0x0000
 
     def handle(event):
         try:
@@ -687,10 +693,11 @@ def test_c_get_is_cancelled_though_its_handler_does_not_look(both):
         finally:
             closed.set()
 
-    assoc = both.call(both.serve(EVT_C_GET=handle), GET, CT, roles=[CT], EVT_C_STORE=lambda _: 0x0000)
+    assoc = both.call(both.serve(EVT_C_GET=handle), GET, CT, roles=[CT], EVT_C_STORE=store)
     answers = assoc.send_c_get(query(), GET, msg_id=6)
     next(answers)
     assoc.send_c_cancel(6, query_model=GET)
+    cancelled.set()
     *_, (last, identifier) = answers
     assert last.Status == 0xFE00
     assert last.NumberOfRemainingSuboperations + last.NumberOfCompletedSuboperations == 10
