@@ -29,7 +29,7 @@ SOPClasses = Annotated[tuple[Annotated[str, SOP_CLASS], ...], OneOrMore()]
 Rights = Annotated[tuple[Literal["read", "write"], ...], OneOrMore()]
 
 
-class Stated:
+class HasValue:
     """Under a key that may be left out: where it is written it has a value, since ``calling:`` alone is a slip."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -84,27 +84,27 @@ def _without_serializers(schema: Any) -> Any:
 class DenyRule(_Short):
     """Whom a rule is about: all that is written has to hold, one of each list."""
 
-    address: Annotated[Networks | None, Stated()] = Field(
+    address: Annotated[Networks | None, HasValue()] = Field(
         default=None, description="The peer's IP address, or networks that it lies in, as 10.20.0.0/16."
     )
-    calling: Annotated[Titles | None, Stated()] = Field(
+    calling: Annotated[Titles | None, HasValue()] = Field(
         default=None, description="The calling AE title; * is any text, ? any character."
     )
-    called: Annotated[Titles | None, Stated()] = Field(
+    called: Annotated[Titles | None, HasValue()] = Field(
         default=None, description="The called AE title; * is any text, ? any character."
     )
-    certificate: Annotated[CertificateNames | None, Stated()] = Field(
+    certificate: Annotated[CertificateNames | None, HasValue()] = Field(
         default=None,
         description="A name in the peer's certificate, with its kind: CN=ct*.hospital.example, O=…, DNS:…, IP:…, "
         "URI:…, email:…; needs tls.client optional or required.",
     )
-    server: Annotated[Names | None, Stated()] = Field(
+    server: Annotated[Names | None, HasValue()] = Field(
         default=None, description="The name of the server, where the rules stand at the top for several."
     )
-    users: Annotated[Names | None, Stated()] = Field(
+    users: Annotated[Names | None, HasValue()] = Field(
         default=None, description="The verified user's name (user_identity); * is any text."
     )
-    roles: Annotated[Names | None, Stated()] = Field(
+    roles: Annotated[Names | None, HasValue()] = Field(
         default=None, description="A role of the verified user; * is any text."
     )
     titles: Literal["strict", "lenient"] = Field(
@@ -123,14 +123,14 @@ class DenyRule(_Short):
 class AllowRule(DenyRule):
     """Whom a rule is about, and what they may do; without any of the latter, everything."""
 
-    services: Annotated[Services | None, Stated()] = Field(
+    services: Annotated[Services | None, HasValue()] = Field(
         default=None, description="The services it may use (default all): verification, storage."
     )
-    sop_classes: Annotated[SOPClasses | None, Stated()] = Field(
+    sop_classes: Annotated[SOPClasses | None, HasValue()] = Field(
         default=None,
         description="The SOP classes it may use, beside those of services (default all): groups, keywords and UIDs.",
     )
-    may: Annotated[Rights | None, Stated()] = Field(
+    may: Annotated[Rights | None, HasValue()] = Field(
         default=None,
         description="What it may do there (default [read, write]): read is to ask for what is held, write to bring and "
         "change something.",
@@ -140,10 +140,10 @@ class AllowRule(DenyRule):
 class AccessEntry(_Short):
     """One rule: allow or deny."""
 
-    allow: Annotated[Annotated[AllowRule, AllAlone()] | None, Stated()] = Field(
+    allow: Annotated[Annotated[AllowRule, AllAlone()] | None, HasValue()] = Field(
         default=None, description="Lets in whom it is about: all, or a mapping of conditions."
     )
-    deny: Annotated[Annotated[DenyRule, AllAlone()] | None, Stated()] = Field(
+    deny: Annotated[Annotated[DenyRule, AllAlone()] | None, HasValue()] = Field(
         default=None, description="Turns away whom it is about: all, or a mapping of conditions."
     )
 

@@ -18,10 +18,12 @@ from scpd.daemon.security import tls_files
 from scpd.sop_class import SOP_CLASSES, STORAGE, VERIFICATION, uid_keyword
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from scpd.config import AuditConfig, Config, DenyRule, Endpoint, PeerTLSConfig, ServerConfig
+
+    Findings = Iterable[tuple[str, str]]  # key, what and what to do
 
 _KNOWN_BUT_NOT_STORED = frozenset(map(str, SOP_CLASSES.values())) - frozenset(map(str, STORAGE))
 _OPEN_TO_ALL = (
@@ -49,18 +51,19 @@ class Surroundings:
         self._config = config
         self._doorkeepers = Doorkeepers()
         self._now = datetime.now(UTC)
-        self.faults = list(self._faults())
-        self.warnings = [] if self.faults else list(self._warnings())
+        self.faults = self._placed(self._faults_of, (*self._of_the_process("faults"), *_audit(config.audit)))
+        self.warnings = [] if self.faults else self._placed(self._warnings_of, self._of_the_process("warnings"))
         self._doorkeepers.close()
 
-    def _faults(self) -> Iterator[str]:
-        faults: dict[str, None] = {}
+    def _placed(self, of_server: Callable[[ServerConfig], Findings], of_the_process: Findings) -> list[str]:
+        """What is found, each thing once, with the line that it stands in."""
+        placed: dict[str, None] = {}
         for server in self._config.servers:
-            for key, what in self._faults_of(server):
-                faults[f"{self._config.near(server.name, key)}: {key}: {what}"] = None
-        for key, what in (*self._of_the_process("faults"), *_audit(self._config.audit)):
-            faults[f"{self._config.near(None, key)}: {key}: {what}"] = None
-        yield from faults
+            for key, what in of_server(server):
+                placed[f"{self._config.near(server.name, key)}: {key}: {what}"] = None
+        for key, what in of_the_process:
+            placed[f"{self._config.near(None, key)}: {key}: {what}"] = None
+        return list(placed)
 
     def _of_the_process(self, which: str) -> Iterator[tuple[str, str]]:
         """What is to be said of certificates that no server shows."""
@@ -78,15 +81,6 @@ class Surroundings:
         yield from _address(server.bind)
         yield from _certificates("faults", server.tls, self._now)
         yield from self._doorkeepers.faults(server.user_identity)
-
-    def _warnings(self) -> Iterator[str]:
-        warnings: dict[str, None] = {}
-        for server in self._config.servers:
-            for key, what in self._warnings_of(server):
-                warnings[f"{self._config.near(server.name, key)}: {key}: {what}"] = None
-        for key, what in self._of_the_process("warnings"):
-            warnings[f"{self._config.near(None, key)}: {key}: {what}"] = None
-        yield from warnings
 
     def _warnings_of(self, server: ServerConfig) -> Iterator[tuple[str, str]]:
         yield from _open_doors(server)

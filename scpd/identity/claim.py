@@ -27,6 +27,10 @@ FORM_NAMES: dict[int, str] = {
 }
 
 
+# The longest user name that anybody takes, in bytes: 256 characters.
+LONGEST_NAME = 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What a peer says it is: ``form`` is a :class:`Form`, or any other number that it sent.

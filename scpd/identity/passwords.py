@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import argon2
 
 from scpd.errors import NotVerified, Unavailable
-from scpd.identity.claim import Claim, Form, User
+from scpd.identity.claim import LONGEST_NAME, Claim, Form, User
 from scpd.identity.password_file import HASHER, read
 from scpd.identity.watched import Watched
 from scpd.names import quote
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from scpd.identity.password_file import Entry
     from scpd.identity.pool import Pool
-
-_LONGEST_NAME = 1024  # bytes: 256 characters
 
 
 class Passwords:
@@ -43,7 +41,7 @@ class Passwords:
 
     def verify(self, claim: Claim) -> User:
         """See :class:`~scpd.identity.claim.Provider`. Takes the same time whether or not there is such a user."""
-        if len(claim.primary) > _LONGEST_NAME:
+        if len(claim.primary) > LONGEST_NAME:
             raise NotVerified("the user name is longer than any in a file")
         try:
             name = claim.primary.decode()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from scpd.errors import IdentityError, NotVerified, Unavailable
-from scpd.identity.claim import FORM_NAMES, Claim, Form, User
+from scpd.identity.claim import FORM_NAMES, LONGEST_NAME, Claim, Form, User
 from scpd.names import quote
 from scpd.negotiation import reject
 from scpd.wire.user_info import UserIdentityAC
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _KEY = "user_identity"
 _LOCKOUT = f"{_KEY}.lockout"
-_LONGEST_NAME = 1024  # bytes: 256 characters, as every provider takes them at most
 _PATIENCE = 10.0
 # What lets whoever overhears it be the user. A Kerberos ticket does not: it is sealed, and good for one time.
 _SECRETS = frozenset((Form.PASSCODE, Form.SAML, Form.JWT))
@@ -145,7 +144,7 @@ def _lock_key(claim: Claim, address: str) -> bytes:
     Spellings that a directory takes for the same user are the same. Names that no provider takes are not counted: they
     cost nothing, and would drive out others.
     """
-    if claim.form != Form.PASSCODE or len(claim.primary) > _LONGEST_NAME:
+    if claim.form != Form.PASSCODE or len(claim.primary) > LONGEST_NAME:
         return b""
     try:
         name = claim.primary.decode()
