@@ -117,9 +117,10 @@ def parse_not_empty(value: Any) -> Any:
 
 def resolve(entries: Iterable[ContextEntry]) -> tuple[ContextConfig, ...]:
     """What the entries say of each SOP class; a later entry replaces an earlier one of the same class."""
-    found: dict[str, ContextConfig] = {}
+    found: dict[str, tuple[tuple[str, ...], ContextEntry]] = {}
     for entry in entries:
         syntaxes = transfer_syntax_uids(entry.transfer_syntaxes)
-        for uid in sop_class_uids(entry.sop_classes):
-            found[uid] = ContextConfig(uid, syntaxes, entry.scu_role, entry.scp_role)
-    return tuple(found.values())
+        found.update(dict.fromkeys(sop_class_uids(entry.sop_classes), (syntaxes, entry)))
+    return tuple(
+        ContextConfig(uid, syntaxes, entry.scu_role, entry.scp_role) for uid, (syntaxes, entry) in found.items()
+    )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from scpd.config.faults import Fault, KeyPath, Unreadable, dotted, shown
 from scpd.config.nodes import DEEPEST, MOST_NODES, Mapping, Node, Scalar, Sequence, compose
 from scpd.config.scalars import evaluate, resolve
+from scpd.regular import content
 
 if TYPE_CHECKING:
     from collections import abc
@@ -41,16 +42,18 @@ class Document:
 def read(path: Path) -> str:
     """The text of the file. Raises :class:`Unreadable`."""
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
+        found = content(path, LARGEST_FILE + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise Unreadable(0, f"cannot be read ({_why(error)}); name a file scpd may read") from None
-    if len(content) > LARGEST_FILE:
+    if len(found) > LARGEST_FILE:
         raise Unreadable(0, f"larger than {LARGEST_FILE} bytes; this is no configuration")
+    if b"\0" in found:
+        line = found.count(b"\n", 0, found.index(b"\0")) + 1
+        raise Unreadable(line, "a NUL byte stands here, as in no text; name the YAML file, or save it as UTF-8")
     try:
-        return content.decode("utf-8-sig")
+        return found.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line = found.count(b"\n", 0, error.start) + 1
         raise Unreadable(line, "not UTF-8 text; save the file as UTF-8") from None
 
 

@@ -6,6 +6,7 @@ anything is built from them. Knows no key and no value.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ MOST_NODES = 20_000
 
 # libyaml where PyYAML was built with it: the same grammar at twenty times the speed.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+# libyaml compares each with all before it, and with a file full of them is busy for a quarter of a minute.
+_TAG_DIRECTIVE = re.compile(r"(?:\A|[\r\n\x85\u2028\u2029\ufeff])%TAG")
 
 # A part of PyYAML's (or libyaml's) sentence → ours. The first that is found counts.
 _SYNTAX = {
@@ -67,6 +71,9 @@ Node = Scalar | Sequence | Mapping
 
 def compose(text: str) -> Node:
     """The one document in ``text``. Raises :class:`Unreadable`."""
+    if found := _TAG_DIRECTIVE.search(text):
+        line = text.count("\n", 0, found.end()) + 1
+        raise Unreadable(line, "the directive %TAG is not read, and neither are tags; take it out")
     try:
         return _Composer(text).document()
     except yaml.MarkedYAMLError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scpd.config.faults import shown
+from scpd.regular import content
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,20 +98,19 @@ def read_secret(reference: str) -> str:
     if not path.is_absolute() or "\0" in reference:
         raise ValueError(f"{shown(reference)} is no absolute path; write one, as in file:/run/secrets/x")
     try:
-        with path.open("rb") as file:
-            content = file.read(LONGEST_SECRET + 1)
+        found = content(path, LONGEST_SECRET + 1)
     except OSError as error:
         raise ValueError(
             f"{path} cannot be read ({error.strerror}); make it readable for the user scpd runs as"
         ) from None
-    if len(content) > LONGEST_SECRET:
+    if len(found) > LONGEST_SECRET:
         raise ValueError(f"{path} is longer than {LONGEST_SECRET} bytes; name the file of one secret")
-    return _secret_text(content, path)
+    return _secret_text(found, path)
 
 
-def _secret_text(content: bytes, path: Path) -> str:
+def _secret_text(found: bytes, path: Path) -> str:
     try:
-        text = content.decode()
+        text = found.decode()
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not UTF-8 text; write it as such") from None
     return text.removesuffix("\n").removesuffix("\r")

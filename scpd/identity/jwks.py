@@ -13,6 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from scpd.errors import SettingError
 from scpd.identity.watched import Watched
+from scpd.regular import content
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -132,8 +133,7 @@ def _read(path: Path, algorithms: Collection[str]) -> KeySet:
     try:
         if not path.is_file():
             raise SettingError("keys", f"{path} is not a file; write the issuer's public keys there, as a JWKS")
-        with path.open("rb") as stream:
-            data = stream.read(LARGEST + 1)
+        data = content(path, LARGEST + 1)
     except OSError as error:
         raise SettingError("keys", f"{path} cannot be read ({error.strerror}); let scpd read it") from None
     if len(data) > LARGEST:

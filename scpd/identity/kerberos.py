@@ -20,6 +20,7 @@ from gssapi.raw.misc import GSSError
 from scpd.errors import NotVerified, SettingError, Unavailable
 from scpd.identity.claim import Form, User
 from scpd.names import quote
+from scpd.regular import content
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -174,26 +175,25 @@ def _is_exposed(keytab: Path) -> bool:
 def _principals(keytab: Path) -> Iterator[str]:
     """Whose keys stand in a keytab. Raises :class:`SettingError`."""
     try:
-        with keytab.open("rb") as file:
-            content = file.read(_MOST_OF_A_KEYTAB)
+        raw = content(keytab, _MOST_OF_A_KEYTAB)
     except OSError as error:
         raise SettingError("keytab", f"{keytab} cannot be read: {error.strerror}; name a keytab") from error
     try:
-        yield from map(_principal, _entries(content))
+        yield from map(_principal, _entries(raw))
     except (ValueError, struct.error) as error:
         raise SettingError("keytab", f"{keytab} is no keytab, or a broken one; make it anew with ktadd") from error
 
 
-def _entries(content: bytes) -> Iterator[bytes]:
+def _entries(raw: bytes) -> Iterator[bytes]:
     """The entries of a keytab, which come with their length; a negative one is the length of a hole."""
-    if not content.startswith(_KEYTAB_VERSION):
+    if not raw.startswith(_KEYTAB_VERSION):
         raise ValueError
     at = len(_KEYTAB_VERSION)
-    while at < len(content):
-        (length,) = struct.unpack_from(">i", content, at)
+    while at < len(raw):
+        (length,) = struct.unpack_from(">i", raw, at)
         at += 4
         if length > 0:
-            yield _take(content, at, length)
+            yield _take(raw, at, length)
         at += abs(length)
 
 

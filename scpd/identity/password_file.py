@@ -19,6 +19,7 @@ import argon2
 
 from scpd.errors import SettingError
 from scpd.names import quote
+from scpd.regular import content
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,8 +130,7 @@ def read(file: Path) -> dict[str, Entry]:
 
 def _bytes(file: Path) -> bytes:
     try:
-        with file.open("rb") as stream:
-            raw = stream.read(_LARGEST_FILE + 1)
+        raw = content(file, _LARGEST_FILE + 1)
     except OSError as error:
         advice = "write it with scpd passwd, readable for the user scpd runs as"
         raise SettingError("file", f"{file} cannot be read ({error.strerror}); {advice}") from None

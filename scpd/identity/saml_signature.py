@@ -23,6 +23,7 @@ from signxml.verifier import SignatureConfiguration, XMLVerifier
 from scpd.errors import NotVerified, SettingError
 from scpd.identity.watched import Watched
 from scpd.names import quote
+from scpd.regular import content
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -102,8 +103,7 @@ def _certificates(path: Path) -> list[x509.Certificate]:
     try:
         if not path.is_file():
             raise SettingError("certificate", f"{path} is not a file; write the issuer's certificate there, PEM")
-        with path.open("rb") as stream:
-            return x509.load_pem_x509_certificates(stream.read(_LARGEST_FILE))
+        return x509.load_pem_x509_certificates(content(path, _LARGEST_FILE))
     except OSError as error:
         raise SettingError("certificate", f"{path} cannot be read ({error.strerror}); let scpd read it") from None
     except (ValueError, x509.InvalidVersion):

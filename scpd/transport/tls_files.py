@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from scpd.errors import SettingError
+from scpd.regular import content
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,8 +102,7 @@ def _blocks(data: bytes, kind: str) -> list[bytes]:
 
 def _read(path: Path, key: str) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
+        data = content(path, _LARGEST + 1)
     except FileNotFoundError:
         raise SettingError(key, f"{path} does not exist; correct the path, or put the file there") from None
     except OSError as error:
