@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from scpd.ae.presentation import PresentationContext
     from scpd.ae.settings import Settings
     from scpd.client.requestor import Security
-    from scpd.dimse.command import Response
     from scpd.transport.connection import Connection
 
 # What the peer may do at any moment: with a handler for it, a thread has to attend.
@@ -125,7 +124,6 @@ def _agree(assoc: Association, connection: Connection, call: Call, caller: Calle
         agreed.contexts,
         ForAll(Handling(assoc, DATA_SET_LIMIT)),
         longest_refused=DATA_SET_LIMIT,
-        answered=_heard_by_nobody,
     )
     return agreed
 
@@ -151,7 +149,3 @@ def _attend(assoc: Association, agreed: requestor.Association, told: threading.E
     assoc.finish(ended)
     told.set()
     assoc.tell(evt.EVT_CONN_CLOSE, address=(assoc.acceptor.address, assoc.acceptor.port))
-
-
-def _heard_by_nobody(_: int, __: Response, ___: str) -> None:
-    """The program has its own events."""

@@ -31,8 +31,12 @@ def words(answer: AssociateRJ) -> str:
     """An A-ASSOCIATE-RJ in words: how, by whom, why."""
     result = _RESULTS.get(answer.result, f"result {answer.result}")
     source = _SOURCES.get(answer.source, f"source {answer.source}")
-    reason = REASONS.get((answer.source, answer.reason), f"reason {answer.reason}")
-    return f"{result}, {source}: {reason}"
+    return f"{result}, {source}: {reason(answer)}"
+
+
+def reason(answer: AssociateRJ) -> str:
+    """The reason of an A-ASSOCIATE-RJ in words."""
+    return REASONS.get((answer.source, answer.reason), f"reason {answer.reason}")
 
 
 def application_context(why: str) -> Rejection:

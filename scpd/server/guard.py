@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from scpd.errors import ConnectionLost
 from scpd.identity.access import EVERYTHING, Facts, Refusal, Title, Unknown, parse_address, source
 from scpd.identity.claim import Form
 from scpd.names import quote
@@ -18,7 +17,6 @@ from scpd.server.visit import Visit
 from scpd.services.service import Peer
 from scpd.telemetry.logs import logger
 from scpd.transport.certificate_names import names
-from scpd.transport.tls import SecureConnection
 
 if TYPE_CHECKING:
     from scpd.identity.access import Access, Rule
@@ -156,9 +154,7 @@ class GuardedVisit(Visit):
         """Into the audit trail: what was stored, or that TLS did not come about."""
         if self._ledger is None:
             return
-        connection = self._connection
-        has_begun_tls = isinstance(connection, SecureConnection) and connection.received
-        if has_begun_tls and connection.tls is None and isinstance(how, ConnectionLost):
+        if self._connection.handshake_failed:
             self._ledger.handshake_failed(self._peer, str(how))
         self._ledger.ended(self._peer)
 

@@ -12,13 +12,18 @@ from scpd.server.capacity import Capacity, CapacityLimits
 from scpd.server.record import Record, new_id
 from scpd.server.worker import Terms, Worker
 from scpd.telemetry.logs import logger
+from scpd.telemetry.statistics import Statistics
 from scpd.transport.connection import Connection, address_text
-from scpd.transport.listener import Listener
+from scpd.transport.listener import Listener, address_of
 from scpd.transport.tls import SecureConnection
 
 if TYPE_CHECKING:
     import socket
     import ssl
+
+    from scpd.server.record import Live
+    from scpd.telemetry.statistics import Counts
+    from scpd.transport.listener import Where
 
 _SECONDS_BETWEEN_COMPLAINTS = 60.0
 _SECONDS_TO_SAY_GOODBYE = 2.0
@@ -34,12 +39,15 @@ class Plan(NamedTuple):
 
 
 class Server:
-    """Takes connections on one address and serves each on a thread of its own."""
+    """Takes connections on one address and serves each on a thread of its own.
+
+    ``statistics`` has what is counted of them, ``turned_away`` how many were closed for their address.
+    """
 
     def __init__(
         self,
         name: str,
-        address: tuple[str, int],
+        address: Where,
         terms: Terms,
         limits: CapacityLimits,
         tls: ssl.SSLContext | None = None,
@@ -50,11 +58,12 @@ class Server:
         self._log = logger("server")
         self._listener: Listener | None = None
         self._accepting: threading.Thread | None = None
-        self._workers: dict[Connection, str] = {}
+        self._workers: dict[Connection, Record | None] = {}  # None until its thread runs
         self._changed = threading.Condition()
         self._stopping = threading.Lock()
         self._complained = float("-inf")
         self.turned_away = 0
+        self.statistics = Statistics()
         self._told = Buckets(Rate(1, _SECONDS_BETWEEN_COMPLAINTS))
 
     @property
@@ -70,14 +79,18 @@ class Server:
     @property
     def address(self) -> tuple[str, int]:
         """Where it listens: the real port, where 0 was asked for."""
-        return self._listener.address if self._listener else self._address
+        return self._listener.address if self._listener else address_of(self._address)
 
     def start(self) -> None:
         """Listen and serve, in threads of its own. Raises :class:`~scpd.errors.ScpdError` when it cannot listen."""
-        self._listener = Listener(*self._address)
+        self._listener = Listener(self._address)
         serve, hand_over = self._listener.serve, (self._take, self._scarce)
         self._accepting = threading.Thread(target=serve, args=hand_over, name=f"listen {self.name}", daemon=True)
         self._accepting.start()
+
+    def silence(self) -> float:
+        """For how many seconds the accept loop has owed a sign of life; asks for the next one."""
+        return self._listener.silence() if self._listener else 0.0
 
     def state(self) -> dict[str, int]:
         """How many associations there are, connections in all, and how many were turned away by their address."""
@@ -86,6 +99,27 @@ class Server:
             "connections": len(self._workers),
             "turned_away": self.turned_away,
         }
+
+    def live(self) -> list[Live]:
+        """The associations that go on, in the order they came."""
+        return [record.live() for record in self._records() if record.associated]
+
+    def counts(self) -> Counts:
+        """What was counted since the start, up to this moment."""
+        with self._changed:  # nothing is poured meanwhile: what is over is not counted twice
+            living = [(record.tally, record.connection.received, record.connection.sent) for record in self._records()]
+            return self.statistics.counts(living)
+
+    def _records(self) -> list[Record]:
+        return [record for record in list(self._workers.values()) if record]
+
+    def abort_one(self, association_id: str, why: str) -> bool:
+        """End one association with an A-ABORT; whether it is there."""
+        for record in self._records():
+            if record.association_id == association_id and record.associated:
+                record.connection.interrupt(why)
+                return True
+        return False
 
     def adopt(self, plan: Plan) -> None:
         """Serve the connections that come from now on as ``plan`` says; those that are there go on as they are."""
@@ -121,7 +155,7 @@ class Server:
             return
         connection = _connection(sock, address_text(address), plan.tls)
         with self._changed:
-            self._workers[connection] = address[0]
+            self._workers[connection] = None
         self.capacity.enter(connection, address[0])
         try:
             # Not Thread.start, which waits until the thread runs: the next connection would wait with it.
@@ -147,7 +181,9 @@ class Server:
             )
 
     def _work(self, connection: Connection, plan: Plan) -> None:
-        record = Record(new_id(), plan.name, connection, self._log)
+        record = Record(new_id(), plan.name, connection, self._log, self.statistics)
+        with self._changed:
+            self._workers[connection] = record
         try:
             Worker(connection, plan.terms, self.capacity, record, self._left_association).run()
         finally:
@@ -161,7 +197,9 @@ class Server:
     def _leave(self, connection: Connection) -> None:
         self.capacity.leave(connection)
         with self._changed:
-            self._workers.pop(connection, None)
+            record = self._workers.pop(connection, None)
+            if record:
+                self.statistics.pour(record.tally, connection.received, connection.sent)
             self._changed.notify_all()
 
     def _scarce(self, error: OSError) -> None:

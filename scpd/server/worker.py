@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scpd.errors import Aborted, ConnectionLost, Interrupted, PeerError
+from scpd.errors import Aborted, ConnectionLost, Expired, Interrupted, PeerError
 from scpd.negotiation import agree, reject
 from scpd.negotiation.offer import Rejection
 from scpd.services.service import Peer
@@ -87,7 +87,7 @@ class Worker:
             self._record.failed(failure)
             how, clean, error = "failed", False, failure
         self._ended(self._connection)
-        self._record.ended(how, clean=clean)
+        self._record.ended(how, _kind(error), clean=clean)
         try:
             self._visit.ended(error)
         finally:
@@ -152,9 +152,24 @@ class Worker:
             agreement.contexts,
             self._visit.services,
             longest_refused=terms.data_set_limit,
-            answered=self._record.answered,
+            observer=self._record,
         )
         conversation = Conversation(exchange, serving, longest_refused=terms.data_set_limit)
         conversation.attend()
         self._visit.established(request, agreement, conversation)
         conversation.run()
+
+
+# How an association ended, in one word; the first that fits.
+_KINDS: tuple[tuple[type[BaseException], str], ...] = (
+    (Aborted, "aborted"),
+    (ConnectionLost, "lost"),
+    (Expired, "expired"),
+    (PeerError, "broken"),
+    (Interrupted, "interrupted"),
+    (BaseException, "failed"),
+)
+
+
+def _kind(error: BaseException | None) -> str:
+    return next((kind for what, kind in _KINDS if isinstance(error, what)), "released")

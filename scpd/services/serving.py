@@ -10,7 +10,7 @@ from scpd.errors import PeerError
 from scpd.services.service import Operation, Peer, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from scpd.dimse.command import Response
     from scpd.negotiation.offer import AcceptedContext
@@ -24,11 +24,21 @@ class Services(Protocol):
     def get(self, abstract_syntax: str, /) -> Service | None: ...
 
 
+class Observer(Protocol):
+    """Hears of what is served."""
+
+    def asked(self, request: Request, /) -> None:
+        """A request came, and is being served from now on."""
+
+    def answered(self, context_id: int, response: Response, why: str, /) -> None:
+        """A response was sent; why it is no success."""
+
+
 class Serving:
     """Serves the requests of one peer.
 
-    ``answered`` hears of each response that was sent: context ID, response, why it is no success. ``longest_refused``
-    is what is read of a data set that a service did not want, in bytes.
+    ``observer`` hears of each request and response, where there is one. ``longest_refused`` is what is read of a data
+    set that a service did not want, in bytes.
     """
 
     def __init__(
@@ -39,24 +49,25 @@ class Serving:
         services: Services,
         *,
         longest_refused: int,
-        answered: Callable[[int, Response, str], None],
+        observer: Observer | None = None,
     ) -> None:
         self._exchange = exchange
         self._peer = peer
         self._contexts = contexts
         self._services = services
         self._longest_refused = longest_refused
-        self._answered = answered
+        self._observer = observer
 
     def __call__(self, message: Message) -> None:
         """Serve one request to its final response."""
-        exchange, replies = self._exchange, self._replies(message)
+        exchange, observer, replies = self._exchange, self._observer, self._replies(message)
         try:
             for reply in replies:
                 if exchange.data_is_due:
                     exchange.skip_data(self._longest_refused)
                 exchange.send(message.context_id, reply.response, reply.data)
-                self._answered(message.context_id, reply.response, reply.why)
+                if observer:
+                    observer.answered(message.context_id, reply.response, reply.why)
         finally:
             close = getattr(replies, "close", None)
             if close:  # a peer that is gone ends the service at once, not when memory is tidied up
@@ -66,6 +77,8 @@ class Serving:
         command = message.command
         if not isinstance(command, Request):
             raise PeerError(f"a {command.NAME} message where a request was due")
+        if self._observer:
+            self._observer.asked(command)
         context = self._contexts[message.context_id]
         # N-EVENT-REPORT goes from the SCP to the SCU, and many devices send it without role selection.
         if not context.as_scp and not isinstance(command, NEventReportRQ):

@@ -56,10 +56,12 @@ class TLS(NamedTuple):
 class Connection:
     """An open connection. ``peer`` is its address for people; ``received`` and ``sent`` count the bytes it carried.
 
-    ``tls`` says what protects it, once :meth:`begin` has agreed on that; None where nothing does.
+    ``tls`` says what protects it, once :meth:`begin` has agreed on that; None where nothing does. ``handshake_failed``
+    says that it came to nothing, with a peer that had begun it.
     """
 
     tls: TLS | None = None
+    handshake_failed = False
 
     def __init__(self, sock: socket.socket, peer: str) -> None:
         self.peer = peer

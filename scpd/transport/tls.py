@@ -95,6 +95,7 @@ class SecureConnection(Connection):
         except Expired:  # of a peer that is silent, and of one that does not read
             raise deadline.expired() from None
         except ConnectionLost as error:
+            self.handshake_failed = bool(self.received)
             raise ConnectionLost(f"the TLS handshake failed: {error}") from error
         cipher = self._engine.cipher()
         self.tls = TLS(
@@ -103,9 +104,8 @@ class SecureConnection(Connection):
             self._engine.getpeercert(),
             self._engine.getpeercert(binary_form=True),
         )
-        if (
-            self._quickack
-        ):  # after it this side may have nothing to say, and DCMTK's clients wait for its acknowledgement
+        # After it this side may have nothing to say, and DCMTK's clients wait for its acknowledgement.
+        if self._quickack:
             self._acknowledge_at_once()
 
     def _handshake(self, deadline: Deadline) -> None:

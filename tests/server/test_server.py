@@ -6,14 +6,18 @@ import _thread
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
+from scpd.dimse.command import CEchoRQ, respond
 from scpd.errors import ScpdError
 from scpd.server.capacity import CapacityLimits
+from scpd.services.service import Reply
 from scpd.wire.pdu import Abort, AssociateAC
 
 PATIENCE = 20.0
+VERIFICATION = "1.2.840.10008.1.1"
 
 
 def wait_until_empty(server) -> None:
@@ -171,3 +175,118 @@ def test_connections_that_come_and_go_leave_nothing_behind(serve):
     wait_until_empty(server)
     assert not server.capacity._pending
     assert not server.capacity._pending_from
+
+
+def test_who_is_there_can_be_seen_while_it_goes_on(serve, connect):
+    server = serve()
+    assert server.live() == []
+    client = connect(server.address[1])
+    client.associate()
+    (live,) = server.live()
+    assert (live.calling, live.called, live.message, live.messages) == ("RAW", "SCPD", "", 0)
+    assert live.peer.startswith("127.0.0.1:")
+    assert live.received > 0
+    assert 0 <= live.seconds < PATIENCE
+    client.release()
+    wait_until_empty(server)
+    assert server.live() == []
+
+
+class Slow:
+    """Verification that waits until it may go on."""
+
+    operations = frozenset((CEchoRQ,))
+
+    def __init__(self):
+        self.at_work, self.go_on = threading.Event(), threading.Event()
+
+    def perform(self, operation):
+        self.at_work.set()
+        self.go_on.wait(PATIENCE)
+        return (Reply(respond(operation.request, 0)),)
+
+
+def test_the_message_that_is_being_served_can_be_seen(serve, connect):
+    """The name of the operation while it goes on, nothing in between."""
+    slow = Slow()
+    server = serve({VERIFICATION: slow})
+    client = connect(server.address[1])
+    client.associate()
+    client.send_message(1, CEchoRQ(message_id=1, affected_sop_class_uid=VERIFICATION))
+    assert slow.at_work.wait(PATIENCE)
+    assert [(live.message, live.messages) for live in server.live()] == [("C-ECHO", 0)]
+    slow.go_on.set()
+    assert client.receive_command().status == 0
+    client.release()
+    wait_until_empty(server)
+    counts = server.counts()
+    assert counts.tally.messages == {("C-ECHO", 0): 1}
+    assert sum(counts.tally.times["C-ECHO"].counts) == 1
+
+
+def test_one_association_is_aborted_and_the_others_go_on(serve, connect, told):
+    server = serve()
+    first, second = connect(server.address[1]), connect(server.address[1])
+    first.associate()
+    second.associate()
+    wanted = server.live()[0].association_id
+    assert server.abort_one(wanted, "somebody wants it")
+    assert isinstance(first.receive(), Abort)
+    (line,) = told.wait("association")
+    assert (line["id"], line["ended"]) == (wanted, "aborted: somebody wants it")
+    assert [live.association_id for live in server.live()] != [wanted]
+    second.release()
+    wait_until_empty(server)
+    assert not server.abort_one(wanted, "once more")
+
+
+def test_what_was_counted_outlives_the_association(serve, connect):
+    server = serve()
+    client = connect(server.address[1])
+    client.associate()
+    client.release()
+    wait_until_empty(server)
+    counts = server.counts()
+    assert counts.associations == {("RAW", "SCPD", "accepted", ""): 1}
+    assert counts.ended == {"released": 1}
+    assert counts.received > 150
+    assert counts.sent > 100
+
+
+def test_an_accept_loop_that_stands_still_is_noticed(serve, connect):
+    """It answers a sign of life at once; one that hangs in what it calls owes it ever longer."""
+    server = serve()
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def hang(*_):
+        hangs.set()
+        goes_on.wait(PATIENCE)
+        return ""
+
+    server._plan = server._plan._replace(terms=replace(server._plan.terms, turns_away=hang))
+    assert server.silence() == 0.0
+    socket.create_connection(server.address).close()
+    assert hangs.wait(PATIENCE)
+    server.silence()
+    owed = server.silence()
+    assert 0 < owed < server.silence()
+    goes_on.set()
+    deadline = time.monotonic() + PATIENCE
+    gap = threading.Event()
+    while server.silence() and time.monotonic() < deadline:
+        gap.wait(0.01)
+    assert server.silence() < 1.0
+
+
+def test_a_sign_of_life_leaves_the_accept_loop_asleep(serve):
+    """However often it is asked for: no byte of the asking stays behind and keeps the loop busy."""
+    server = serve()
+    for _ in range(200):
+        server.silence()
+        socket.create_connection(server.address).close()
+    wait_until_empty(server)
+    gap = threading.Event()
+    gap.wait(0.05)
+    before = time.process_time()
+    gap.wait(0.3)
+    assert time.process_time() - before < 0.15

@@ -104,7 +104,16 @@ def serve(raw_pair):
         exchange = MessageExchange(
             upper, CONTEXTS, peer_maximum_length=16384, command_limit=4096, pace=Pace(PATIENCE, PATIENCE)
         )
-        told = []
+        told, asked = [], []
+
+        class Observer:
+            def asked(self, request):
+                asked.append(request)
+
+            def answered(self, *what):
+                assert asked, "a response to nothing"
+                told.append(what)
+
         services = dict.fromkeys((FIND, MPPS, CT), service)
         serving = Serving(
             exchange,
@@ -112,7 +121,7 @@ def serve(raw_pair):
             CONTEXTS,
             services,
             longest_refused=longest_refused,
-            answered=lambda *what: told.append(what),
+            observer=Observer(),
         )
         return serving, exchange, peer, told
 
