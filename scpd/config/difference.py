@@ -16,20 +16,27 @@ _LONGEST = 200
 
 
 def difference(before: Config, after: Config) -> list[str]:
-    """Each key whose value is another, as ``servers[ARCHIVE].limits.associations: 200 → 300``; secrets are masked."""
-    old, new = dict(_flat(_by_name(before), "")), dict(_flat(_by_name(after), ""))
-    keys = dict.fromkeys((*old, *new))
-    return [
-        f"{key}: {_text(old.get(key, _NOTHING))} → {_text(new.get(key, _NOTHING))}"
-        for key in keys
-        if old.get(key, _NOTHING) != new.get(key, _NOTHING)
-    ]
+    """Each key whose value is another, as ``servers[ARCHIVE].limits.associations: 200 → 300``.
+
+    Secrets are masked; one that is another, and looks like the one before, is told as that.
+    """
+    old, new = _by_key(before, shown(before)), _by_key(after, shown(after))
+    meant, means = _by_key(before, before.model_dump()), _by_key(after, after.model_dump())
+    told = []
+    for key in dict.fromkeys((*old, *new)):
+        was, is_now = old.get(key, _NOTHING), new.get(key, _NOTHING)
+        if was != is_now:
+            told.append(f"{key}: {_text(was)} → {_text(is_now)}")
+        elif meant.get(key) != means.get(key):
+            told.append(f"{key}: {_text(was)}, which is another by now")
+    return told
 
 
-def _by_name(config: Config) -> dict[str, Any]:
-    data = shown(config)
-    servers = {f"servers[{server['name']}]": server for server in data.pop("servers")}
-    return {**servers, **data}
+def _by_key(config: Config, data: dict[str, Any]) -> dict[str, Any]:
+    """Plain data of a configuration, its servers by their names."""
+    each = zip(config.servers, data.pop("servers"), strict=True)
+    servers = {f"servers[{server.name}]": stated for server, stated in each}
+    return dict(_flat({**servers, **data}, ""))
 
 
 def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
