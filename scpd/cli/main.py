@@ -27,9 +27,12 @@ COMMANDS = {
     "show": "print a configuration with every default filled in",
     "schema": "print the JSON Schema of the configuration, for editors",
     "explain": "say what would become of an association request, and which line decides it",
+    "conformance": "print the DICOM Conformance Statement of a configuration",
+    "queue": "show what waits to be handed over, and retry or drop what was set aside",
     "passwd": "add, change or remove a user in a password file",
     "echo": "ask a DICOM peer for a C-ECHO",
     "send": "send files and folders to a DICOM peer",
+    "health": "say whether the running daemon is ready, for health checks",
 }
 
 
@@ -44,18 +47,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:  # started without one
             sys.stdout.flush()
     except ConfigurationError as error:
-        print(*error.faults, sep="\n", file=sys.stderr)
+        _complain("\n".join(error.faults))
         return BAD_CONFIGURATION
     except argparse.ArgumentTypeError as error:  # arguments that do not go together, which only a command can tell
         parser.error(str(error))
     except ScpdError as error:
-        print(f"scpd: {error}", file=sys.stderr)
+        _complain(f"scpd: {error}")
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         return _nobody_reads()
     return status
+
+
+def _complain(text: str) -> None:
+    if "JOURNAL_STREAM" in os.environ and sys.stderr is not None:
+        from scpd.telemetry.logs import as_errors  # noqa: PLC0415 not for a command by hand
+
+        text = as_errors(text, sys.stderr)
+    print(text, file=sys.stderr)
 
 
 def _module(arguments: Sequence[str]) -> Any:

@@ -14,6 +14,7 @@ from scpd.config.faults import Fault, KeyPath, dotted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from scpd.config.admin import AdminConfig
     from scpd.config.document import Document
     from scpd.config.merge import Layer
     from scpd.config.server import ServerConfig
@@ -39,8 +40,18 @@ def clashes(stated: Sequence[Stated], document: Document) -> Iterator[Fault]:
             what = "has this name already; give each server a name of its own, or none"
             yield _clash(first, second, "name", what, document)
         if first.server.bind.collides(second.server.bind):
-            what = "listens there already; give each server an address or a port of its own"
+            what = "listens there already; give each server an address, a port or a socket of its own"
             yield _clash(first, second, "bind", what, document)
+
+
+def occupied(admin: AdminConfig | None, stated: Sequence[Stated], document: Document) -> Iterator[Fault]:
+    """A fault for each server that listens where the admin endpoint does."""
+    for one in stated:
+        if admin and admin.bind.collides(one.server.bind):
+            line = document.lines[one.place("bind")]
+            what = f"the server of line {line} listens there already; give the endpoint a port of its own"
+            place = document.lines.get(("admin", "bind"), document.lines["admin",])
+            yield Fault(place, "admin.bind", what)
 
 
 def _clash(first: Stated, second: Stated, key: str, what: str, document: Document) -> Fault:

@@ -16,6 +16,7 @@ from scpd.config.values import (
     format_duration,
     format_rate,
     format_size,
+    parse_bind,
     parse_certificate_glob,
     parse_duration,
     parse_endpoint,
@@ -115,6 +116,7 @@ TEXT = Kind(parse_text, _as_it_is, {"type": "string", "minLength": 1})
 NAME = Kind(parse_name, _as_it_is, {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"})
 AE_TITLE = Kind(parse_title, _as_it_is, {"type": "string", "minLength": 1, "maxLength": 16})
 ENDPOINT = Kind(parse_endpoint, str, {"type": "string", "pattern": r"^.+:[0-9]{1,5}$"})
+BIND = Kind(parse_bind, str, {"type": "string", "pattern": r"^(.+:[0-9]{1,5}|systemd(:[A-Za-z0-9_.-]{1,64})?)$"})
 FOLDER = Kind(parse_folder, str, {"type": "string", "minLength": 1})
 FILE = FOLDER
 # What stands in its place wherever a configuration is shown.

@@ -46,13 +46,14 @@ _CERTIFICATE_KINDS = frozenset(
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
+_SYSTEMD = "systemd"
 _LONGEST_HOST_NAME = 253
 _HIGHEST_PORT = 65535
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a server listens. ``host`` is an IPv4 or IPv6 address without brackets, or a name."""
+    """Where something listens. ``host`` is an IPv4 or IPv6 address without brackets, or a name."""
 
     host: str
     port: int
@@ -67,6 +68,25 @@ class Endpoint:
         same_family = (":" in self.host) == (":" in other.host)
         everywhere = {self.host, other.host} & {"0.0.0.0", "::"}
         return self.host.lower() == other.host.lower() or (same_family and bool(everywhere))
+
+
+@dataclass(frozen=True)
+class SystemdSocket(Endpoint):
+    """A socket that systemd opened and hands over. Its unit says where it listens, so that host and port say nothing.
+
+    ``name`` is its FileDescriptorName=; empty is the one that is called as the server, or the only one there is.
+    """
+
+    host: str = ""
+    port: int = 0
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{_SYSTEMD}:{self.name}" if self.name else _SYSTEMD
+
+    def collides(self, other: Endpoint) -> bool:
+        """Whether both are the same socket, as far as can be said before there are any."""
+        return bool(self.name) and self == other
 
 
 def parse_text(value: object) -> str:
@@ -132,8 +152,6 @@ def parse_endpoint(value: object) -> Endpoint:
     """``host:port`` or ``[v6]:port``."""
     if isinstance(value, Endpoint):
         return value
-    if value == "systemd":
-        raise ValueError("systemd sockets are not taken over yet; write host:port, as in 0.0.0.0:11112")
     found = _ENDPOINT.fullmatch(value) if isinstance(value, str) else None
     if not found:
         raise ValueError(f"{shown(value)} is not an address; write host:port or [v6]:port, as in 0.0.0.0:11112")
@@ -141,6 +159,14 @@ def parse_endpoint(value: object) -> Endpoint:
     if int(found["port"]) > _HIGHEST_PORT:
         raise ValueError(f"{found['port']} is not a port; write a number up to {_HIGHEST_PORT}")
     return Endpoint(host, int(found["port"]))
+
+
+def parse_bind(value: object) -> Endpoint:
+    """``host:port``, ``[v6]:port``, or ``systemd`` and ``systemd:NAME`` for a socket that is handed over."""
+    if not isinstance(value, str) or value.partition(":")[0] != _SYSTEMD:
+        return parse_endpoint(value)
+    _, colon, name = value.partition(":")
+    return SystemdSocket(name=parse_name(name) if colon else "")
 
 
 def _v6(text: str) -> str:

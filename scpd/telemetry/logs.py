@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     Processor = Callable[[Any, str, EventDict], Any]
 
 _LONGEST_VALUE = 500
+# As syslog counts them (RFC 5424 6.2.1), by structlog's methods.
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 _LIBRARY = logging.getLogger("scpd")
 _LIBRARY.addHandler(logging.NullHandler())
 
@@ -30,7 +33,9 @@ _LIBRARY.addHandler(logging.NullHandler())
 def configure(level: str, form: str, stream: TextIO) -> Sink:
     """Send logs of ``level`` and above to ``stream``; ``form`` is auto, console or json. Returns what to flush."""
     console = form == "console" or (form == "auto" and stream.isatty())
-    sink = Sink(stream, _lost_on_console if console else _lost_in_json)
+    in_journal = _is_journal(stream)
+    lost = _lost_on_console if console else _lost_in_json
+    sink = Sink(stream, (lambda count: _with_priority(None, "warning", lost(count))) if in_journal else lost)
     processors: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=False),
@@ -40,6 +45,8 @@ def configure(level: str, form: str, stream: TextIO) -> Sink:
         processors += [_printable, structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=0)]
     else:
         processors.append(structlog.processors.JSONRenderer(ensure_ascii=True))
+    if in_journal:
+        processors.append(_with_priority)
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
@@ -47,6 +54,25 @@ def configure(level: str, form: str, stream: TextIO) -> Sink:
         cache_logger_on_first_use=True,
     )
     return sink
+
+
+def as_errors(text: str, stream: TextIO) -> str:
+    """What a command has to say that is no line of the log, with its priority where the journal takes it."""
+    return _with_priority(None, "error", text) if _is_journal(stream) else text
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether lines go to systemd's journal, as $JOURNAL_STREAM says (systemd.exec(5))."""
+    try:
+        file = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{file.st_dev}:{file.st_ino}"
+
+
+def _with_priority(_: Any, level: str, text: Any) -> str:
+    """Each line with its priority (sd-daemon(3)), which the journal takes off again."""
+    return "\n".join(f"<{_PRIORITIES[level]}>{line}" for line in text.split("\n"))
 
 
 def logger(name: str) -> FilteringBoundLogger:

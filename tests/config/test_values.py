@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from scpd.config.values import (
     Endpoint,
+    SystemdSocket,
     format_duration,
     format_size,
+    parse_bind,
     parse_duration,
     parse_endpoint,
     parse_folder,
@@ -30,6 +32,7 @@ PARSERS = [
     parse_size,
     parse_duration,
     parse_endpoint,
+    parse_bind,
     parse_title,
     parse_folder,
 ]
@@ -159,6 +162,38 @@ def test_an_endpoint_is_a_host_and_a_port(text, host, port):
 def test_two_endpoints_collide_when_the_system_would_refuse_both(first, second, collides):
     assert parse_endpoint(first).collides(parse_endpoint(second)) is collides
     assert parse_endpoint(second).collides(parse_endpoint(first)) is collides
+
+
+@pytest.mark.parametrize(("text", "name"), [("systemd", ""), ("systemd:dicom", "dicom"), ("systemd:104", "104")])
+def test_a_server_may_listen_where_systemd_says(text, name):
+    assert parse_bind(text) == SystemdSocket(name=name)
+    assert str(parse_bind(text)) == text
+
+
+def test_nothing_else_can():
+    assert parse_bind("0.0.0.0:104") == Endpoint("0.0.0.0", 104)
+    with pytest.raises(ValueError, match="systemd is not an address; write host:port"):
+        parse_endpoint("systemd")
+
+
+@pytest.mark.parametrize("value", ["systemd:", "systemd:a b", "systemd:a:b", "systemd:" + "x" * 65])
+def test_a_socket_has_a_name_as_others_have(value):
+    with pytest.raises(ValueError, match="; write"):
+        parse_bind(value)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "collides"),
+    [
+        ("systemd:a", "systemd:a", True),
+        ("systemd:a", "systemd:b", False),
+        ("systemd", "systemd", False),  # each may have the one that is called as itself
+        ("systemd:104", "0.0.0.0:104", False),
+    ],
+)
+def test_two_inherited_sockets_collide_when_they_are_one(first, second, collides):
+    assert parse_bind(first).collides(parse_bind(second)) is collides
+    assert parse_bind(second).collides(parse_bind(first)) is collides
 
 
 @pytest.mark.parametrize(("value", "number"), [(5, 5), ("5", 5), (-5, -5), ("007", 7)])

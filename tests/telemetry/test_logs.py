@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import tempfile
 
 import pytest
 import structlog
@@ -126,6 +128,45 @@ def test_the_colours_of_a_terminal_are_ours_alone(text):
 def test_a_very_long_value_that_must_be_escaped_is_cut():
     out = logged("console", lambda log: log.info("event", why="\n" * 100_000))
     assert len(out) < 3_000
+
+
+# -- the journal
+
+
+def in_journal(form: str, say, monkeypatch, *, is_it: bool = True) -> list[str]:
+    """The lines that stand in a file that $JOURNAL_STREAM names, or another one."""
+    with tempfile.TemporaryFile("w+") as stream:
+        file = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{file.st_dev}:{file.st_ino + (not is_it)}")
+        sink = logs.configure("debug", form, stream)
+        say(logs.logger("test"))
+        sink.flush()
+        stream.seek(0)
+        return stream.read().splitlines()
+
+
+def test_in_the_journal_a_line_has_its_priority(monkeypatch):
+    def say(log) -> None:
+        for level in ("debug", "info", "warning", "error", "critical"):
+            getattr(log, level)("event")
+        try:
+            raise RuntimeError("oops")
+        except RuntimeError:
+            log.exception("event")
+
+    lines = in_journal("json", say, monkeypatch)
+    assert [line[:3] for line in lines] == ["<7>", "<6>", "<4>", "<3>", "<2>", "<3>"]
+    assert all(json.loads(line[3:])["event"] == "event" for line in lines)
+
+
+def test_in_the_journal_each_line_of_a_traceback_has_it(monkeypatch):
+    lines = in_journal("console", fail("oops\n<0>forged"), monkeypatch)
+    assert len(lines) > 3
+    assert all(line.startswith("<3>") for line in lines)
+
+
+def test_in_another_stream_none_has(monkeypatch):
+    assert in_journal("json", lambda log: log.info("event"), monkeypatch, is_it=False)[0].startswith("{")
 
 
 # -- form and level

@@ -48,15 +48,26 @@ def serving(listener: Listener, take=None):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_every_connection_is_handed_over_with_its_address(host):
-    listener = Listener(host, 0)
+    listener = Listener((host, 0))
     with serving(listener) as (taken, wait), socket.create_connection(listener.address) as client:
         wait(1)
         assert [address for _, address in taken] == [client.getsockname()[:2]]
 
 
+def test_a_peer_of_ipv4_is_told_as_one_where_it_comes_to_a_socket_of_both():
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as both:
+        listener = Listener(both)
+        with (
+            serving(listener) as (taken, wait),
+            socket.create_connection(("127.0.0.1", both.getsockname()[1])) as client,
+        ):
+            wait(1)
+            assert [address for _, address in taken] == [client.getsockname()]
+
+
 def test_a_gone_peer_is_found_by_the_system_and_small_pdus_do_not_wait():
     """What the listener's socket has set, each connection has."""
-    listener = Listener("127.0.0.1", 0)
+    listener = Listener(("127.0.0.1", 0))
     with serving(listener) as (taken, wait), socket.create_connection(listener.address):
         wait(1)
         sock, _ = taken[0]
@@ -67,7 +78,7 @@ def test_a_gone_peer_is_found_by_the_system_and_small_pdus_do_not_wait():
 
 
 def test_port_0_gives_the_real_port():
-    listener = Listener("127.0.0.1", 0)
+    listener = Listener(("127.0.0.1", 0))
     host, port = listener.address
     listener.close()
     assert host == "127.0.0.1"
@@ -75,12 +86,12 @@ def test_port_0_gives_the_real_port():
 
 
 def test_stop_wakes_a_waiting_loop():
-    with serving(Listener("127.0.0.1", 0)):
+    with serving(Listener(("127.0.0.1", 0))):
         pass  # leaving stops it, and checks that it ended
 
 
 def test_stop_before_the_loop_began_is_not_lost():
-    listener = Listener("127.0.0.1", 0)
+    listener = Listener(("127.0.0.1", 0))
     listener.stop()
     listener.serve(lambda *_: pytest.fail("it took a connection"), lambda _: None)
     listener.close()
@@ -88,36 +99,63 @@ def test_stop_before_the_loop_began_is_not_lost():
 
 def test_a_loop_that_begins_after_stop_and_close_just_ends():
     """A server that is stopped in the moment it starts: the thread may come later than the close."""
-    listener = Listener("127.0.0.1", 0)
+    listener = Listener(("127.0.0.1", 0))
     listener.stop()
     listener.close()
     listener.serve(lambda *_: None, lambda _: None)
 
 
 def test_after_the_close_the_port_is_free_and_peers_are_refused():
-    listener = Listener("127.0.0.1", 0)
+    listener = Listener(("127.0.0.1", 0))
     address = listener.address
     with serving(listener):
         pass
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address)
-    Listener(*address).close()
+    Listener(address).close()
+
+
+def test_an_inherited_socket_is_served_with_our_options_and_stays_open_for_others():
+    """As systemd keeps it open: who connects while nobody serves it waits, and is refused by nobody."""
+    with socket.create_server(("127.0.0.1", 0)) as inherited:
+        address = inherited.getsockname()
+        for _ in range(2):
+            with socket.create_connection(address) as client:
+                listener = Listener(inherited)
+                assert listener.address == address
+                with serving(listener) as (taken, wait):
+                    wait(1)
+                    sock, peer = taken[0]
+                    assert peer == client.getsockname()
+                    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+def test_an_inherited_socket_may_have_any_backlog_and_does_not_block_the_loop():
+    """Another process may take a connection first, or the peer be gone: accepting then would wait, and stop with it."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as inherited:
+        inherited.setblocking(True)
+        listener = Listener(inherited)
+        assert not listener._socket.getblocking()
+        assert listener._socket.get_inheritable() is False
+        with serving(listener):
+            pass
 
 
 def test_a_port_in_use_is_said_in_a_sentence():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(ScpdError, match=rf"cannot listen on 127\.0\.0\.1:{port}: Address already in use"):
-            Listener("127.0.0.1", port)
+            Listener(("127.0.0.1", port))
 
 
 def test_an_address_that_is_not_ours_is_said_in_a_sentence():
     with pytest.raises(ScpdError, match=r"cannot listen on 192\.0\.2\.1:0: Cannot assign requested address"):
-        Listener("192.0.2.1", 0)
+        Listener(("192.0.2.1", 0))
 
 
 def test_connections_that_are_reset_in_the_backlog_do_not_end_the_loop():
-    listener = Listener("127.0.0.1", 0)
+    listener = Listener(("127.0.0.1", 0))
     for _ in range(50):
         client = socket.create_connection(listener.address)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -138,7 +176,7 @@ import json, os, resource, sys, threading, time
 from scpd.transport.listener import Listener
 
 kept = []
-listener = Listener("127.0.0.1", 0)
+listener = Listener(("127.0.0.1", 0))
 
 def tell(**facts):
     sys.stdout.write(json.dumps(facts) + "\\n")
