@@ -113,7 +113,7 @@ def test_with_a_fault_there_are_no_warnings(look):
 def test_the_threads_of_looking_are_given_back(look, users):
     before = set(os.listdir("/proc/self/task"))
     look(**passwords(users))
-    assert set(os.listdir("/proc/self/task")) == before
+    assert set(os.listdir("/proc/self/task")) <= before
 
 
 # -- open doors
@@ -181,8 +181,8 @@ def test_a_rule_about_certificates_without_tls_is_told(look, word):
     ("policy", "providers", "told"),
     [
         ("accept", [], True),
-        ("ignore", [{"kind": "usernames", "users": "a"}], True),
-        ("accept", [{"kind": "usernames", "users": "a"}], False),
+        ("ignore", [{"kind": "usernames", "users": "alice", "roles": "doctor"}], True),
+        ("accept", [{"kind": "usernames", "users": "alice", "roles": "doctor"}], False),
     ],
 )
 def test_a_rule_about_users_whom_nobody_verifies_is_told(look, condition, policy, providers, told):
@@ -194,7 +194,10 @@ def test_a_rule_about_users_whom_nobody_verifies_is_told(look, condition, policy
 @pytest.mark.parametrize("condition", [{"users": "alice"}, {"roles": "doctor"}])
 def test_a_rule_about_another_server_never_has_to_match(look, condition):
     rules = [{"allow": {"server": "known", **condition}}, {"deny": "all"}]
-    known = {"name": "known", "user_identity": {"providers": [{"kind": "usernames", "users": "alice"}]}}
+    known = {
+        "name": "known",
+        "user_identity": {"providers": [{"kind": "usernames", "users": "alice", "roles": "doctor"}]},
+    }
     servers = [{"name": "plain"}, {**known, "bind": "127.0.0.1:0"}]
     assert look(access=rules, servers=servers).warnings == []
 
