@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--called", metavar="AE", type=_title, help="the peer's (default ANY-SCP, or as the configuration has it)"
     )
     parser.add_argument(
-        "--timeout", metavar="SECONDS", type=_seconds, default=30.0, help="longest wait for an answer (default 30)"
+        "--timeout", metavar="SECONDS", type=seconds, default=30.0, help="longest wait for an answer (default 30)"
     )
     security.configure(parser)
 
@@ -95,11 +95,12 @@ def _title(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """The value of a time-out. Raises :class:`argparse.ArgumentTypeError`."""
     try:
-        seconds = float(text)
+        found = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < 86_400:
+        found = 0.0
+    if not 0 < found < 86_400:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time; write seconds, as 30")
-    return seconds
+    return found
