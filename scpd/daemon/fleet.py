@@ -26,7 +26,7 @@ class Fleet:
     @property
     def associations(self) -> int:
         """How many there are, also those of servers that do not listen any more."""
-        return sum(len(server.capacity) for server in self._all)
+        return sum(len(server.capacity) for server in self.all)
 
     def man(self, posts: Sequence[Post]) -> None:
         """Serve at ``posts``, and nowhere else, from now on.
@@ -74,14 +74,20 @@ class Fleet:
 
     def drain(self, deadline: float) -> None:
         """Wait until all associations have ended or ``deadline`` (monotonic) has come."""
-        for server in self._all:
+        for server in self.all:
             server.drain(deadline)
 
     def abort(self, why: str) -> None:
         """End every association and connection now."""
-        for server in self._all:
+        for server in self.all:
             server.abort(why)
 
     @property
-    def _all(self) -> tuple[Server, ...]:
+    def leaving(self) -> tuple[Server, ...]:
+        """Those that do not listen any more, while associations of theirs go on."""
+        return tuple(server for server in self._leaving if len(server.capacity))
+
+    @property
+    def all(self) -> tuple[Server, ...]:
+        """All that have associations, or may get some."""
         return (*self.servers, *self._leaving)

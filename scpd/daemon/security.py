@@ -5,7 +5,7 @@ What they need is not imported for a start without TLS.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from scpd.errors import SettingError
@@ -34,11 +34,12 @@ def tls_files(tls: TLSConfig | PeerTLSConfig) -> TLSFiles:
     return TLSFiles(tls.certificate, tls.key, tls.key_password, tls.ca, tls.crl)
 
 
-def days_left(tls: TLSConfig) -> int | None:
-    """How many days the certificate is good for from now; None where it cannot be read any more."""
+def expiry(tls: TLSConfig) -> datetime | None:
+    """When the certificate expires; None where it cannot be read."""
     from scpd.transport import certificates  # noqa: PLC0415 see above
 
+    now = datetime.now(UTC)
     try:
-        return int(certificates.days_left(tls.certificate, datetime.now(UTC)))
+        return now + timedelta(days=certificates.days_left(tls.certificate, now))
     except SettingError:
         return None

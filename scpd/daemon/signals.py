@@ -15,12 +15,17 @@ if TYPE_CHECKING:
 
 
 class Signals:
-    """Take ``numbers`` from now on; must be made on the main thread."""
+    """Take ``numbers`` from now on, until :meth:`next` is asked for them; must be made on the main thread."""
 
     def __init__(self, numbers: Iterable[int]) -> None:
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        self.take(numbers)
+
+    @staticmethod
+    def take(numbers: Iterable[int]) -> None:
+        """Take these as well."""
         for number in numbers:
             signal.signal(number, lambda _number, _frame: None)
 

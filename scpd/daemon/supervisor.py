@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import signal
 import threading
 import time
-import warnings as python_warnings
-from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from scpd.config import difference, load
 from scpd.daemon import build
 from scpd.daemon.fleet import Fleet
-from scpd.daemon.security import days_left
-from scpd.daemon.signals import Signals
+from scpd.daemon.overview import Overview, Situation
+from scpd.daemon.pulse import Pulse
+from scpd.daemon.reception import Reception
 from scpd.daemon.surroundings import Surroundings
+from scpd.daemon.systemd import Notifier, watchdog_seconds
 from scpd.errors import ConfigurationError, ScpdError
 from scpd.telemetry import logs
 from scpd.transport.connection import address_text
@@ -29,29 +29,25 @@ from scpd.version import __version__
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from scpd.config import Config, TLSConfig
+    from scpd.config import Config, ServerConfig
     from scpd.daemon.build import Parts
+    from scpd.daemon.signals import Signals
+    from scpd.telemetry.sink import Sink
 
 _DRAINED = 0
-# Files 0640 and directories 0750, whatever the umask was.
-_UMASK = 0o027
-# Virtual memory of a worker; what it does not touch costs nothing, and 1,000 of them still fit anywhere.
-_STACK = 512 * 1024
 # How long the audit trail may take at the end (seconds); what is in a spool goes out after the next start.
 _LAST_MESSAGES = 5.0
 _DAY = 24 * 3600.0
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 
-def run(config: Config, path: Path | None = None) -> int:
+def run(config: Config, path: Path | None, signals: Signals) -> int:
     """Serve what the configuration says until SIGTERM; the exit code. ``path`` is the file that SIGHUP reads again.
 
     Raises :class:`ConfigurationError` when it cannot be served, :class:`ScpdError` when an address is taken.
     """
-    prepare_process()
     sink = logs.configure(config.logging.level, config.logging.format, logs.default_stream())
     try:
-        return Supervisor(config, path).run()
+        return Supervisor(config, path, signals, sink).run()
     finally:
         sink.flush()
 
@@ -59,25 +55,33 @@ def run(config: Config, path: Path | None = None) -> int:
 class Supervisor:
     """Holds the parts of the configuration in force and does what signals ask."""
 
-    def __init__(self, config: Config, path: Path | None) -> None:
-        self._config = config
+    def __init__(self, config: Config, path: Path | None, signals: Signals, sink: Sink) -> None:
         self._path = path
         self._log = logs.logger("daemon")
-        self._fleet = Fleet()
+        self._notifier = Notifier()
+        watched = watchdog_seconds()
+        self._now = Situation(config, self._built(config), Fleet(), sink)
+        self._signals = signals
+        # From here on they are an orderly stop; before, nothing was there to be stopped in order.
+        signals.take((signal.SIGTERM, signal.SIGINT))
+        overview = Overview(self._now, self._signals)
+        self._reception = Reception(overview)
+        self._pulse = Pulse(self._now, overview, self._notifier, watched, self._log)
+        self._look_due = time.monotonic() + _DAY
 
     def run(self) -> int:
         """Start, serve, stop."""
-        self._parts = self._built(self._config)
-        # From here on a signal is an orderly stop.
-        signals = Signals(_SIGNALS)
+        now = self._now
         try:
-            self._start(self._parts)
-            self._until_stopped(signals)
-            self._stop(signals)
+            self._start()
+            self._until_stopped()
+            self._stop()
         finally:
-            self._parts.close()
-            if self._parts.ledger:
-                self._parts.ledger.stopped(_LAST_MESSAGES)
+            self._reception.close()
+            now.watch.close()
+            now.parts.close()
+            if now.parts.ledger:
+                now.parts.ledger.stopped(_LAST_MESSAGES)
         self._log.info("stopped")
         return 0
 
@@ -90,18 +94,24 @@ class Supervisor:
             self._log.warning(warning)
         return build.Parts(config, before)
 
-    def _start(self, parts: Parts) -> None:
-        self._tell_of_stores(parts)
-        self._fleet.man(parts.posts)
+    def _start(self) -> None:
+        now = self._now
+        self._tell_of_stores(now.parts)
+        self._reception.adopt(self._reception.prepared(now.config.admin), now.config.admin)
+        now.fleet.man(now.parts.posts)
+        now.parts.begin()
         self._tell_of_servers()
         # What stands now stands for good: the collector need not walk through it after every few associations.
         gc.collect()
         gc.freeze()
-        if parts.ledger:
-            parts.ledger.started()
+        if now.parts.ledger:
+            now.parts.ledger.started()
+        now.state = "serving"
         self._log.info("ready", version=__version__, pid=os.getpid())
+        self._notifier.ready(self._pulse.status())
 
     def _tell_of_stores(self, parts: Parts) -> None:
+        self._now.watch.keep(parts.stores.values())
         for store in parts.stores.values():
             if store.swept:
                 self._log.warning(
@@ -110,49 +120,72 @@ class Supervisor:
                     count=len(store.swept),
                     names=list(store.swept[:20]),
                 )
-            if store.free_space() < store.policy.reserve:
-                self._log.warning(
-                    "less space is free than storage.reserve: every C-STORE will be answered A700",
-                    directory=str(store.directory),
-                )
 
     def _tell_of_servers(self) -> None:
-        for configured, started in zip(self._config.servers, self._fleet.servers, strict=True):
+        for configured, started in self._now.pairs():
             self._log.info(
                 "listening",
                 server=started.name,
                 address=address_text(started.address),
                 ae_title=configured.ae_title,
                 sop_classes=len(configured.supported()),
-                **_protection(configured.tls),
+                **self._protection(configured),
             )
+        for name in self._now.parts.idle_sockets:
+            self._log.warning("nobody listens on an inherited socket; write bind: systemd for a server", socket=name)
+        if self._reception.address:
+            self._log.info("admin endpoint", address=self._reception.address)
 
-    def _until_stopped(self, signals: Signals) -> None:
+    def _protection(self, server: ServerConfig) -> dict[str, object]:
+        if server.tls is None:
+            return {}
+        days = self._now.parts.days_left(server.name)
+        return {"tls": server.tls.profile, "client_certificates": server.tls.client, "certificate_days_left": days}
+
+    def _until_stopped(self) -> None:
         while True:
-            number = signals.next(_DAY)
-            if number is None:
-                self._look_around()
-            elif number in (signal.SIGTERM, signal.SIGINT):
+            number = self._signals.next(self._pulse.patience())
+            if number in (signal.SIGTERM, signal.SIGINT):
                 return
-            elif number == signal.SIGUSR1:
+            if number == signal.SIGUSR1:
                 self._tell_state()
-            else:
+            elif number == signal.SIGHUP:
                 self._reload()
+            self._pulse.beat()
+            self._look_around()
 
     def _reload(self) -> None:
         """SIGHUP: the file as it is now, with all that it names; a fault, and nothing has changed."""
-        if self._path is None:
-            self._log.warning("reload: started without a configuration file, so there is none to read again")
-            return
-        began = time.monotonic()
+        self._notifier.reloading()
+        reloads = self._now.reloads._replace(last=datetime.now().astimezone(), faults=())
         try:
-            config = load(self._path)
-            parts = self._built(config, self._parts)
-            self._fleet.man(parts.posts)
+            self._load_anew()
         except ScpdError as error:
-            self._tell_of_failure(error)
-            return
-        before, self._config, self._parts = self._config, config, parts
+            faults = error.faults if isinstance(error, ConfigurationError) else (str(error),)
+            for fault in faults:
+                self._log.error("reload: a fault", fault=fault)
+            self._log.error("reload failed: nothing has changed", faults=len(faults))
+            self._now.reloads = reloads._replace(failed=reloads.failed + 1, faults=faults)
+        else:
+            self._now.reloads = reloads._replace(done=reloads.done + 1)
+        self._notifier.ready(self._pulse.status())
+
+    def _load_anew(self) -> None:
+        """Load, check, build, and only then go over to it. Raises :class:`ScpdError` where nothing has changed."""
+        if self._path is None:
+            raise ScpdError("scpd was started without a configuration file, so there is none to read again")
+        began, now = time.monotonic(), self._now
+        config = load(self._path)
+        parts = self._built(config, now.parts)
+        endpoint = self._reception.prepared(config.admin)
+        try:
+            now.fleet.man(parts.posts)
+        except ScpdError:
+            self._reception.spurn(endpoint)
+            raise
+        parts.begin()
+        self._reception.adopt(endpoint, config.admin)
+        before, now.config, now.parts = now.config, config, parts
         self._tell_of_stores(parts)
         self._tell_of_servers()
         changes = difference(before, config)
@@ -161,64 +194,37 @@ class Supervisor:
                 self._log.warning(f"reload: {key} is another, and takes effect at the next start; restart scpd for it")
         self._log.info("reloaded", changes=changes, seconds=round(time.monotonic() - began, 3))
 
-    def _tell_of_failure(self, error: ScpdError) -> None:
-        faults = error.faults if isinstance(error, ConfigurationError) else (str(error),)
-        for fault in faults:
-            self._log.error("reload: a fault", fault=fault)
-        self._log.error("reload failed: nothing has changed", faults=len(faults))
-
     def _look_around(self) -> None:
         """Once a day: certificates expire, and files go, while nobody reads the log of the start."""
-        surroundings = Surroundings(self._config)
+        if time.monotonic() < self._look_due:
+            return
+        self._look_due = time.monotonic() + _DAY
+        surroundings = Surroundings(self._now.config)
         for what in (*surroundings.faults, *surroundings.warnings):
             self._log.warning(what)
 
     def _tell_state(self) -> None:
         """SIGUSR1: what goes on, one line a server."""
-        for configured, server in zip(self._config.servers, self._fleet.servers, strict=True):
-            beside = {"certificate_days_left": days_left(configured.tls)} if configured.tls else {}
+        for configured, server in self._now.pairs():
+            beside = {"certificate_days_left": self._now.parts.days_left(server.name)} if configured.tls else {}
             self._log.info("state", server=server.name, **server.state(), **beside)
 
-    def _stop(self, signals: Signals) -> None:
+    def _stop(self) -> None:
         """SIGTERM: accept no more, wait the grace period, abort the rest. A second signal aborts at once."""
-        fleet = self._fleet
+        now, fleet = self._now, self._now.fleet
+        now.state = "stopping"
+        grace = max(server.timeouts.shutdown for server in now.config.servers)
+        self._notifier.stopping(self._pulse.status())
+        self._notifier.extend(grace + _LAST_MESSAGES)
         fleet.stop_accepting()
-        grace = max(server.timeouts.shutdown for server in self._config.servers)
         self._log.info("stopping", associations=fleet.associations, grace_seconds=grace)
         deadline = time.monotonic() + grace
-        threading.Thread(target=_drain, args=(signals, fleet, deadline), name="drain", daemon=True).start()
-        while signals.next() not in (_DRAINED, signal.SIGTERM, signal.SIGINT):
-            pass
+        threading.Thread(target=_drain, args=(self._signals, fleet, deadline), name="drain", daemon=True).start()
+        while self._signals.next(self._pulse.patience()) not in (_DRAINED, signal.SIGTERM, signal.SIGINT):
+            self._pulse.beat()
         fleet.abort("this server is stopping")
-
-
-def _protection(tls: TLSConfig | None) -> dict[str, object]:
-    if tls is None:
-        return {}
-    return {"tls": tls.profile, "client_certificates": tls.client, "certificate_days_left": days_left(tls)}
 
 
 def _drain(signals: Signals, fleet: Fleet, deadline: float) -> None:
     fleet.drain(deadline)
     signals.put(_DRAINED)
-
-
-def prepare_process() -> None:
-    """What the process needs of the system before it does anything."""
-    _occupy_standard_descriptors()
-    os.umask(_UMASK)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard) if hard != resource.RLIM_INFINITY else (soft, hard))
-    threading.stack_size(_STACK)
-    # A library's warning about one peer's data set is not for a server's standard error.
-    python_warnings.simplefilter("ignore")
-
-
-def _occupy_standard_descriptors() -> None:
-    """Where the process was started with one of them closed: else a socket would get its number, and stray output."""
-    for number in (0, 1, 2):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_RDWR), number)

@@ -18,7 +18,7 @@ import time
 import weakref
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from scpd.dimse.status import DUPLICATE_SOP_INSTANCE, OUT_OF_RESOURCES
 from scpd.errors import ScpdError, StoreError
@@ -50,6 +50,14 @@ class StorePolicy:
     reserve: int = 0
 
 
+class Space(NamedTuple):
+    """A file system, for us: its ``size`` and what is ``free`` in bytes, and how many files it has room for."""
+
+    size: int
+    free: int
+    free_files: int
+
+
 def out_of_resources(error: OSError, doing: str) -> StoreError:
     """What a failed system call means to the sender: keep the instance, come again."""
     return StoreError(OUT_OF_RESOURCES, f"{doing}: {error.strerror or error}")
@@ -72,6 +80,7 @@ class Store:
         self._without_links = threading.Lock()
         self._making = threading.Lock()
         self._looked = float("-inf")
+        self.commits: dict[str, float] = {}  # when each that goes on now began, by its temporary name
         try:
             directory.mkdir(_DIRECTORY_MODE, parents=True, exist_ok=True)
             self._root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -86,10 +95,31 @@ class Store:
         self._identity = (status.st_dev, status.st_ino)
         self.close = weakref.finalize(self, _close, self._spool, self._root)
 
+    def space(self) -> Space:
+        """How much there is on the file system."""
+        status = os.fstatvfs(self._root)
+        # Some file systems have no bound on files, and say 0 of 0.
+        files = status.f_favail if status.f_files else -1
+        return Space(status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize, files)
+
     def free_space(self) -> int:
         """Bytes that are free for us on the file system."""
-        status = os.fstatvfs(self._root)
-        return status.f_bavail * status.f_frsize
+        return self.space().free
+
+    def trouble(self) -> str:
+        """Why the next instance would be refused, or nothing. Waits as long as the file system does."""
+        try:
+            self._look()
+        except StoreError as error:
+            return error.what
+        except OSError as error:
+            return f"storage.directory: {error.strerror}"
+        return ""
+
+    def slowest(self) -> float:
+        """For how many seconds the slowest instance has been on its way from its last byte to its final name."""
+        began = min(list(self.commits.values()), default=None)
+        return 0.0 if began is None else time.monotonic() - began
 
     def begin(self, header: bytes) -> Incoming:
         """A new instance, with ``header`` before its data set. Raises :class:`StoreError` with A700."""
@@ -244,6 +274,14 @@ class Incoming:
         True when it is stored, False when ``duplicates: keep`` left the one that was there. Raises
         :class:`StoreError` with A700, or with 0111H for ``duplicates: reject``.
         """
+        name, commits = self._name, self._store.commits
+        commits[name] = time.monotonic()
+        try:
+            return self._commit(components)
+        finally:
+            del commits[name]
+
+    def _commit(self, components: Sequence[str]) -> bool:
         try:
             if self._store.policy.durable:
                 os.fsync(self._descriptor)

@@ -23,7 +23,7 @@ _FLUSH_SECONDS = 2.0
 class Sink:
     """Writes lines to ``stream`` in the order they came. Used as structlog's logger: any method takes a line.
 
-    ``lost`` makes the line that tells how many were lost.
+    ``lost`` makes the line that tells how many were lost; ``all_lost`` counts them from the start.
     """
 
     def __init__(self, stream: TextIO, lost: Callable[[int], str]) -> None:
@@ -35,6 +35,7 @@ class Sink:
             self._ready.register(self._descriptor, select.POLLOUT)
         self._lines: deque[str] = deque()
         self._lost = 0
+        self.all_lost = 0
         self._something = threading.Condition()
         self._busy = False
         threading.Thread(target=self._write_forever, name="log", daemon=True).start()
@@ -46,11 +47,17 @@ class Sink:
                 return
             if len(self._lines) >= _MOST_LINES:
                 self._lost += 1
+                self.all_lost += 1
                 return
             self._lines.append(line)
             self._something.notify_all()
 
     debug = info = warning = error = critical = exception = msg = write
+
+    @property
+    def waiting(self) -> int:
+        """How many lines nobody has taken yet."""
+        return len(self._lines)
 
     def flush(self) -> None:
         """Wait, but not for long, until everything taken so far is written."""

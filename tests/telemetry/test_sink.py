@@ -110,6 +110,7 @@ def test_a_pipe_that_nobody_reads_costs_lines_and_no_caller(pipe, monkeypatch):
     numbers = [int(line.split()[0]) for line in seen]
     assert numbers == sorted(numbers)
     assert len(numbers) + lost == 3_000
+    assert sink.all_lost == lost
     sink.info("and on it goes")
     assert read_lines(reader, 1) == ["and on it goes"]
 

@@ -1,0 +1,95 @@
+"""A store is looked at again and again, and one that does not answer is in trouble by that alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from scpd.daemon import watch as watch_module
+from scpd.daemon.watch import Watch
+from scpd.storage.store import Store, StorePolicy
+
+PATIENCE = 20.0
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "store", StorePolicy())
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    monkeypatch.setattr(watch_module, "_BETWEEN_LOOKS", 0.02)
+    watch = Watch()
+    yield watch
+    watch.close()
+
+
+def until(found) -> None:
+    deadline = time.monotonic() + PATIENCE
+    gap = threading.Event()
+    while not found():
+        assert time.monotonic() < deadline, "it did not come to that"
+        gap.wait(0.01)
+
+
+def test_a_good_store_has_space_and_no_trouble(store, watch):
+    watch.keep([store])
+    until(lambda: watch.sight(store).space)
+    sight = watch.sight(store)
+    assert sight.trouble == ""
+    assert sight.space.size >= sight.space.free > 0
+
+
+def test_a_directory_that_is_moved_is_in_trouble_and_well_once_it_is_back(store, watch):
+    watch.keep([store])
+    away = store.directory.with_name("away")
+    store.directory.rename(away)
+    until(lambda: watch.sight(store).trouble)
+    assert watch.sight(store).trouble == "storage.directory: No such file or directory"
+    store.directory.mkdir()
+    until(lambda: "not the directory that was opened" in watch.sight(store).trouble)
+    store.directory.rmdir()
+    away.rename(store.directory)
+    until(lambda: not watch.sight(store).trouble)
+
+
+def test_less_than_the_reserve_is_trouble(tmp_path, watch):
+    store = Store(tmp_path / "store", StorePolicy(reserve=2**62))
+    watch.keep([store])
+    until(lambda: watch.sight(store).trouble)
+    assert watch.sight(store).trouble == "less space is free than storage.reserve"
+    store.close()
+
+
+def test_a_file_system_that_does_not_answer_is_in_trouble_and_nobody_waits_for_it(store, watch, monkeypatch):
+    monkeypatch.setattr(watch_module, "STANDSTILL", 0.05)
+    answers = threading.Event()
+    monkeypatch.setattr(store, "trouble", lambda: answers.wait(PATIENCE) and "")
+    watch.keep([store])
+    until(lambda: "has not answered" in watch.sight(store).trouble)
+    answers.set()
+    until(lambda: not watch.sight(store).trouble)
+
+
+def test_an_instance_that_stays_on_its_way_is_trouble(store, watch, monkeypatch):
+    watch.keep([store])
+    until(lambda: watch.sight(store).space)
+    store.commits["stuck"] = time.monotonic() - 31
+    assert "on its way to the disk for 31 s" in watch.sight(store).trouble
+    del store.commits["stuck"]
+    assert not watch.sight(store).trouble
+
+
+def test_stores_that_are_gone_are_forgotten(store, watch, tmp_path):
+    other = Store(tmp_path / "other", StorePolicy())
+    watch.keep([store])
+    watch.keep([other])
+    until(lambda: watch.sight(other).space)
+    assert watch.sight(store).space is None
+    assert watch.sight(store).trouble == ""
+    other.close()
