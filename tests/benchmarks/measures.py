@@ -1,20 +1,28 @@
 """How each kind of figure is taken: a fresh server, a load, numbers by name. A run that fails raises RunFailed."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from statistics import median
+from urllib.request import urlopen
 
 import procfs
-from ground import HERE, MIB, RunFailed
+import yaml
+from ground import HERE, MIB, ROOT, RunFailed
 from servers import dcmtk, serving
+
+from scpd import AE
 
 LOAD_TIMEOUT = 180.0
 CLIENT_TIMEOUT = 180.0
 LOADS = 3
 WARM_UP = 20
+VERIFICATION = "1.2.840.10008.1.1"
 SETTLE = 1.0
 AIR = 64 * MIB
 
@@ -24,7 +32,7 @@ def rate(mode, *, data=None, assocs=1, warm_up=WARM_UP):
 
     def measure(ground, server, count):
         loads = 1 if ground.smoke else LOADS
-        with serving(ground, server) as running:
+        with serving(ground, server) as running, asked(running):
             _load(running, mode, data=data, count=min(warm_up, count))
             if data:
                 size = (ground.data / f"{data}.bin").stat().st_size
@@ -102,6 +110,124 @@ def scu(ground, server, count):
         ground.warm_memory(size + AIR)
         figures["dimseload"] = _load(running, "store", data="ct", count=count)["per_s"]
     return figures
+
+
+def reload(ground, server, count):
+    """`count` reloads under four storing associations: what failed or was refused, and how long a C-ECHO took."""
+    with serving(ground, server) as running:
+        ground.warm_memory(AIR)
+        calm = _under_load(running, lambda: time.sleep(1 if ground.smoke else 5))
+        log = running.site.config.with_suffix(".log")
+
+        def reload_again_and_again():
+            for number in range(1, count + 1):
+                os.kill(running.pid, signal.SIGHUP)
+                _wait_for_reloads(log, number)
+
+        return {"calm": calm["p99"], **_under_load(running, reload_again_and_again)}
+
+
+def _under_load(running, work):
+    """Four associations that store, one that echoes, one that connects anew each time, all the while during `work`."""
+    over, took, failed = threading.Event(), [], []
+    threads = [
+        threading.Thread(target=_store, args=(running, over, failed)),
+        threading.Thread(target=_echo, args=(running.port, over, took, failed)),
+        threading.Thread(target=_connect, args=(running.port, over, failed)),
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        work()
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    if failed:
+        raise RunFailed(f"{len(failed)} failed, the first with {failed[0]}")
+    took.sort()
+    return {"p99": 1000 * took[int(len(took) * 0.99)], "max": 1000 * took[-1]}
+
+
+def _store(running, over, failed):
+    """Four associations at once, again and again; the same instances each time, so that the folder does not grow."""
+    words = ["assocs=4", "count=200", f"tag={running.site.ground.tag()}", "quickack=1"]
+    command = running.load("store", *words, *running.site.ground.data_keys("ct"))
+    while not over.is_set():
+        result = json.loads(_run(command, LOAD_TIMEOUT).stdout)
+        if result["failures"] or result["n"] != 800:
+            failed.append(f"{result['failures']} C-STOREs of {result['n']}")
+
+
+def _echo(port, over, took, failed):
+    """A C-ECHO every 20 ms over one association, and how long each took (seconds)."""
+    ae = AE("ECHO")
+    ae.add_requested_context(VERIFICATION)
+    assoc = ae.associate("127.0.0.1", port)
+    try:
+        while not over.wait(0.02):
+            begin = time.monotonic()
+            if assoc.send_c_echo().Status != 0:
+                failed.append("a C-ECHO that was no success")
+            took.append(time.monotonic() - begin)
+    except Exception as error:
+        failed.append(error)
+    finally:
+        assoc.release()
+
+
+def _connect(port, over, failed):
+    """A connection and a C-ECHO every 50 ms, each by an association of its own."""
+    ae = AE("CONNECT")
+    ae.add_requested_context(VERIFICATION)
+    while not over.wait(0.05):
+        assoc = ae.associate("127.0.0.1", port)
+        if not assoc.is_established or assoc.send_c_echo().Status != 0:
+            failed.append("an association that was refused")
+        assoc.release()
+
+
+def _wait_for_reloads(log, count):
+    end = time.monotonic() + LOAD_TIMEOUT
+    while (said := log.read_text()).count('"reloaded"') < count:
+        if "reload failed" in said or time.monotonic() > end:
+            raise RunFailed(f"reload {count} did not succeed: {_last_line(said)}")
+        time.sleep(0.005)
+
+
+@contextmanager
+def asked(running):
+    """Ask the admin endpoint for all that it has, once a second, where the server has one."""
+    admin = yaml.safe_load(running.site.config.read_text()).get("admin") if running.site.config.exists() else None
+    over = threading.Event()
+
+    def ask():
+        while not over.wait(1.0):
+            for path in ("metrics", ""):
+                with urlopen(f"http://{admin['bind']}/{path}", timeout=LOAD_TIMEOUT) as answer:
+                    answer.read()
+
+    thread = threading.Thread(target=ask)
+    if admin:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if admin:
+            thread.join()
+
+
+def check(_ground, _server, _count):
+    """Seconds of `scpd check` of the example configurations, process start included: the slowest."""
+    times = []
+    for path in sorted((ROOT / "config").glob("*.yaml")):
+        begin = time.monotonic()
+        done = _run([sys.executable, "-m", "scpd", "check", str(path)], CLIENT_TIMEOUT)
+        if done.returncode not in (0, 78):  # a certificate that is not on this machine is a fault, and takes its time
+            raise RunFailed(f"scpd check {path.name}: exit {done.returncode}: {_last_line(done.stderr)}")
+        times.append(time.monotonic() - begin)
+    return {"time": max(times)}
 
 
 def start(ground, server, _count):

@@ -16,6 +16,7 @@ from servers import (
     STORESCP,
     STORESCP_FAST,
     STORESCP_OVER_TLS,
+    WATCHED,
     Server,
     dcmtk,
 )
@@ -181,6 +182,41 @@ ROWS = (
         measures.rate("assoc"),
         (Entry(SCPD, 2000), Entry(GUARDED, 2000)),
         (Bar("rate", 0.9, SCPD, of=GUARDED),),
+    ),
+    *(
+        Row(
+            f"watched-{name}",
+            f"{title}, asked for metrics and its status page every second",
+            measures.rate(mode, data=data),
+            (Entry(SCPD, count), Entry(WATCHED, count)),
+            (Bar("rate", 0.97, SCPD, of=WATCHED),),
+        )
+        for name, title, mode, data, count in (
+            ("ct1", "C-STORE of CT (530 KB), 1 association", "store", "ct", 500),
+            ("small1", "C-STORE of small (6 KB), 1 association", "store", "small", 2000),
+            ("echo", "C-ECHO, 1 association", "echo", None, 5000),
+        )
+    ),
+    Row(
+        "reload",
+        "a C-ECHO during 100 reloads under 4 storing associations; one that fails, or is refused, fails the run",
+        measures.reload,
+        (Entry(SCPD, 100),),
+        (Bar("p99", 50, at_most=True),),
+        metrics=(
+            Metric("calm", "ms, 99 %, without reloads", 1),
+            Metric("p99", "ms, 99 %", 1),
+            Metric("max", "ms, most", 1),
+        ),
+        smoke_count=3,
+    ),
+    Row(
+        "check",
+        "scpd check of the slowest example",
+        measures.check,
+        (Entry(SCPD, 1),),
+        (Bar("time", 0.6, at_most=True),),
+        metrics=(Metric("time", "s", 2),),
     ),
     Row(
         "hold",

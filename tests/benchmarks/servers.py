@@ -35,6 +35,10 @@ limits: {{associations: 2000, associations_per_address: 2000, pending: 2000, pen
 storage: {{directory: "{folder}", durability: {durability}, reserve: 0}}
 logging: {{level: info, format: json}}
 """
+# Asked every second, as a metrics server and somebody who looks at the status page would.
+SCPD_WATCHED = """\
+admin: {{bind: "127.0.0.1:{port}"}}
+"""
 SCPD_TLS = """\
 tls: {{certificate: "{certificate}", key: "{key}"}}
 """
@@ -216,6 +220,10 @@ def _scpd_tls(site):
     return _scpd(site, SCPD_TLS.format(certificate=certificate, key=key))
 
 
+def _scpd_watched(site):
+    return _scpd(site, SCPD_WATCHED.format(port=_free_port()))
+
+
 def _scpd_doors(site):
     return _scpd(site, SCPD_DOORS.format(passwords=site.ground.passwords()))
 
@@ -272,4 +280,5 @@ SCPD_OVER_TLS = Server(SCPD.name, _scpd_tls, tls=True)
 LIMIT_OVER_TLS = Server(LIMIT.name, _dimselimit_tls, tls=True)
 STORESCP_OVER_TLS = Server(STORESCP_FAST.name, _storescp_tls, _storescp_tls_missing, tls=True)
 GUARDED = Server("scpd, guarded", _scpd_doors)
-SERVERS = (SCPD, GUARDED, LIBRARY, LIMIT, STORESCP_FAST, STORESCP, PYNETDICOM)
+WATCHED = Server("scpd, watched", _scpd_watched)
+SERVERS = (SCPD, GUARDED, WATCHED, LIBRARY, LIMIT, STORESCP_FAST, STORESCP, PYNETDICOM)
