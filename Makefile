@@ -1,10 +1,10 @@
-# make run · make test · make check · make bench · make fuzz
+# make run · make test · make test-system · make check · make bench · make fuzz
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SECONDS_OF_FUZZ ?= 600
 
-.PHONY: run test check bench fuzz peers docs clean
+.PHONY: run test test-system check bench fuzz peers docs clean
 
 run: $(VENV)/installed
 	@echo
@@ -16,6 +16,11 @@ run: $(VENV)/installed
 
 test: peers $(VENV)/tested-with
 	$(BIN)/pytest
+
+# Under a real systemd and in a real image: as root, with what tests/peers.sh installs.
+test-system: $(VENV)/tested-with
+	@sh tests/peers.sh system
+	$(BIN)/pytest -m 'systemd or image'
 
 check: $(VENV)/tested-with
 	$(BIN)/ruff check

@@ -1,20 +1,32 @@
 #!/bin/sh
-# Installs what the tests run against beside Python packages: DCMTK as a real peer, a C compiler for the load
-# generator and OpenSSL's headers for it, faketime for clock jumps, and what user identity is verified against: a KDC, a
-# directory, xmlsec1 as an issuer of SAML assertions, and the headers that the GSS-API binding is built with. Needs root
-# and Debian's apt-get; anywhere else it says what is missing.
+# Installs what the tests run against beside Python packages: DCMTK and Orthanc as real peers, a C compiler for the load
+# generator and OpenSSL's headers for it, faketime for clock jumps, what user identity is verified against (a KDC, a
+# directory, xmlsec1 as an issuer of SAML assertions, the headers that the GSS-API binding is built with), and who reads
+# the admin endpoint: a browser and promtool. With `system`: what boots a system of its own and builds the image.
+# Needs root and Debian's apt-get; anywhere else it says what is missing.
 set -u
 missing=""
-command -v storescu >/dev/null 2>&1 || missing="$missing dcmtk"
-command -v faketime >/dev/null 2>&1 || missing="$missing faketime"
-command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
-command -v openssl >/dev/null 2>&1 || missing="$missing openssl"
-[ -e /usr/include/openssl/ssl.h ] || missing="$missing libssl-dev"
-command -v krb5kdc >/dev/null 2>&1 || [ -x /usr/sbin/krb5kdc ] || missing="$missing krb5-kdc krb5-admin-server"
-command -v kinit >/dev/null 2>&1 || missing="$missing krb5-user"
-command -v krb5-config >/dev/null 2>&1 || missing="$missing libkrb5-dev"
-command -v slapd >/dev/null 2>&1 || [ -x /usr/sbin/slapd ] || missing="$missing slapd ldap-utils"
-command -v xmlsec1 >/dev/null 2>&1 || missing="$missing xmlsec1"
+lacks() { ! command -v "$1" >/dev/null 2>&1 && [ ! -x "/usr/sbin/$1" ]; }
+if [ "${1:-}" = system ]; then
+  lacks debootstrap && missing="$missing debootstrap"
+  lacks systemd-nspawn && missing="$missing systemd-container"
+  lacks buildah && missing="$missing buildah"
+  lacks ip && missing="$missing iproute2"
+else
+  lacks storescu && missing="$missing dcmtk"
+  lacks Orthanc && missing="$missing orthanc"
+  lacks faketime && missing="$missing faketime"
+  lacks cc && missing="$missing gcc libc6-dev"
+  lacks openssl && missing="$missing openssl"
+  [ -e /usr/include/openssl/ssl.h ] || missing="$missing libssl-dev"
+  lacks krb5kdc && missing="$missing krb5-kdc krb5-admin-server"
+  lacks kinit && missing="$missing krb5-user"
+  lacks krb5-config && missing="$missing libkrb5-dev"
+  lacks slapd && missing="$missing slapd ldap-utils"
+  lacks xmlsec1 && missing="$missing xmlsec1"
+  lacks chromedriver && missing="$missing chromium chromium-driver"
+  lacks promtool && missing="$missing prometheus"
+fi
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
   echo "installing$missing"
