@@ -4,15 +4,18 @@ Knows the keys, their bounds and their defaults; refuses to know what is built f
 """
 
 from scpd.config.access import AccessEntry, AllowRule, DenyRule
+from scpd.config.admin import AdminConfig
 from scpd.config.audit import AuditConfig
 from scpd.config.contexts import ContextConfig, ContextEntry
 from scpd.config.difference import difference
 from scpd.config.effective import effective
+from scpd.config.hooks import ExecHookConfig, HookConfig, WebhookConfig
 from scpd.config.limits import LimitsConfig
 from scpd.config.load import load
 from scpd.config.logging import LoggingConfig
 from scpd.config.model import Config
 from scpd.config.peers import PeerConfig
+from scpd.config.queue import QueueConfig
 from scpd.config.schema import schema
 from scpd.config.server import ServerConfig
 from scpd.config.storage import StorageConfig
@@ -23,6 +26,7 @@ from scpd.config.values import Endpoint
 
 __all__ = [
     "AccessEntry",
+    "AdminConfig",
     "AllowRule",
     "AuditConfig",
     "Config",
@@ -30,15 +34,19 @@ __all__ = [
     "ContextEntry",
     "DenyRule",
     "Endpoint",
+    "ExecHookConfig",
+    "HookConfig",
     "LimitsConfig",
     "LoggingConfig",
     "PeerConfig",
     "PeerTLSConfig",
+    "QueueConfig",
     "ServerConfig",
     "StorageConfig",
     "TLSConfig",
     "TimeoutsConfig",
     "UserIdentityConfig",
+    "WebhookConfig",
     "difference",
     "effective",
     "load",

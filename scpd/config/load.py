@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from scpd.config.distinct import Stated, clashes
+from scpd.config.distinct import Stated, clashes, occupied
 from scpd.config.document import Document, parse, read
 from scpd.config.faults import Fault, KeyPath, Unreadable, dotted, sentences
 from scpd.config.merge import Layer, server_layers, top_layer
@@ -53,6 +53,7 @@ def build(document: Document) -> Config:
         faults += _placed(own, document, layer)
         stated += [Stated(server, layer)] if server else []
     faults += clashes(stated, document)
+    faults += occupied(file.admin if file else None, stated, document)
     if faults or file is None:
         raise ConfigurationError(sentences(faults, document.file))
     process = {key: getattr(file, key) for key in PROCESS_KEYS if key != "servers"}

@@ -10,11 +10,13 @@ from typing import Annotated
 
 from pydantic import Field, InstanceOf, field_validator
 
+from scpd.config.admin import AdminConfig
 from scpd.config.audit import AuditConfig
 from scpd.config.faults import KeyPath
 from scpd.config.kinds import NAME
 from scpd.config.logging import LoggingConfig
 from scpd.config.peers import PeerConfig
+from scpd.config.queue import QueueConfig
 from scpd.config.section import Section
 from scpd.config.server import ServerConfig
 
@@ -47,6 +49,8 @@ class Config(Section):
     servers: tuple[ServerConfig, ...]
     peers: Mapping[str, PeerConfig] = Field(default_factory=dict)
     audit: AuditConfig | None = None
+    admin: AdminConfig | None = None
+    queue: QueueConfig = QueueConfig()
     logging: LoggingConfig = LoggingConfig()
     places: InstanceOf[Places] = Field(default=Places(), exclude=True, repr=False)
 
@@ -88,7 +92,7 @@ class Config(Section):
         return hash(self._said())
 
     def _said(self) -> tuple[object, ...]:
-        return self.servers, frozenset(self.peers.items()), self.audit, self.logging
+        return self.servers, frozenset(self.peers.items()), self.audit, self.admin, self.queue, self.logging
 
 
 def named(servers: tuple[ServerConfig, ...]) -> tuple[ServerConfig, ...]:
@@ -122,6 +126,12 @@ class ConfigFile(ServerConfig):
         default_factory=dict, description="Remote Application Entities by name (default none)."
     )
     audit: AuditConfig | None = Field(default=None, description="The audit trail (default null: none).")
+    admin: AdminConfig | None = Field(
+        default=None,
+        description="The endpoint over HTTP for readiness, metrics and the status page (default null: none; {} is one "
+        "with every default).",
+    )
+    queue: QueueConfig = Field(default_factory=QueueConfig, description="Where what is handed over waits.")
     logging: LoggingConfig = Field(default_factory=LoggingConfig, description="The log of the whole process.")
 
 

@@ -6,7 +6,8 @@ from pydantic import BeforeValidator, Field
 
 from scpd.config.access import AccessEntry
 from scpd.config.contexts import ContextConfig, ContextEntry, NameAlone, parse_not_empty, resolve
-from scpd.config.kinds import AE_TITLE, ENDPOINT, TEXT
+from scpd.config.hooks import HookConfig
+from scpd.config.kinds import AE_TITLE, BIND, TEXT
 from scpd.config.limits import LimitsConfig
 from scpd.config.section import Section
 from scpd.config.storage import StorageConfig
@@ -37,10 +38,12 @@ class ServerConfig(Section):
         description="The AE title of the server (default SCPD): 1 to 16 characters of ASCII without "
         "backslash; peers call it by this name.",
     )
-    bind: Annotated[Endpoint, ENDPOINT] = Field(
+    bind: Annotated[Endpoint, BIND] = Field(
         default=Endpoint("127.0.0.1", 11112),
         description="The address and port to listen on (default 127.0.0.1:11112, reached from this machine "
-        "only): host:port or [v6]:port, with 0.0.0.0 for every IPv4 interface and [::] for every one.",
+        "only): host:port or [v6]:port, with 0.0.0.0 for every IPv4 interface and [::] for every one; or systemd:NAME "
+        "for the socket that systemd hands over under this FileDescriptorName, and systemd for the one that is called "
+        "as the server, or the only one there is.",
     )
     contexts: Contexts = Field(
         default=(ContextEntry(sop_classes=("verification",)), ContextEntry(sop_classes=("storage",))),
@@ -77,6 +80,9 @@ class ServerConfig(Section):
     storage: StorageConfig = Field(
         default_factory=StorageConfig,
         description="Where received instances go, and what Success promises.",
+    )
+    hooks: tuple[Annotated[HookConfig, Field(discriminator="kind")], ...] = Field(
+        default=(), description="Who is told of what has arrived: programs and addresses (default nobody)."
     )
 
     def supported(self) -> tuple[ContextConfig, ...]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from datetime import UTC, datetime
 from functools import partial
+from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
-from scpd.daemon import auditing
+from scpd.config.values import SystemdSocket
+from scpd.daemon import auditing, systemd
 from scpd.daemon.doors import Doorkeepers
-from scpd.daemon.security import security
+from scpd.daemon.handover import HandOvers
+from scpd.daemon.security import expiry, security
+from scpd.daemon.served import service
 from scpd.errors import ConfigurationError, SettingError
 from scpd.negotiation.offer import Offer, SupportedContext
 from scpd.server.capacity import CapacityLimits
@@ -17,7 +23,6 @@ from scpd.server.visit import Visit
 from scpd.server.worker import Terms
 from scpd.services.storage import Storage, StorageRules
 from scpd.services.verification import Verification
-from scpd.sop_class import VERIFICATION
 from scpd.storage.paths import PathTemplate
 from scpd.storage.store import Store, StorePolicy
 from scpd.transport.exchange import Pace
@@ -25,18 +30,23 @@ from scpd.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from scpd.wire.framing import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import socket
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from scpd.config import Config, ServerConfig, StorageConfig
     from scpd.server.ledger import Ledger
     from scpd.services.service import Service
+    from scpd.transport.listener import Where
+
+
+_SECONDS_A_DAY = 86400.0
 
 
 class Post(NamedTuple):
-    """An address, as it was asked for, and how to serve there."""
+    """An address as it was asked for, or an inherited socket, and how to serve there."""
 
-    address: tuple[str, int]
+    address: Where
     plan: Plan
 
 
@@ -51,17 +61,38 @@ class Parts:
         self._before = before
         self.stores: dict[tuple[Path, StorePolicy], Store] = {}
         if before:
+            self.sockets: dict[str, socket.socket] = before.sockets
             self.ledger: Ledger | None = before.ledger
             self.doorkeepers: Doorkeepers = before.doorkeepers.successors()
         else:
+            self.sockets = _inherited(config)
             self.ledger = auditing.ledger(config, config.audit) if config.audit else None
             self.doorkeepers = Doorkeepers(self.ledger)
+        self.hand_overs: HandOvers = HandOvers(config, before.hand_overs if before else None)
+        self._expiries = {server.name: expiry(server.tls) for server in config.servers if server.tls}
         self.posts = tuple(self._post(config, server) for server in config.servers)
+        _check_that_none_is_shared(config, self.posts)
         self._before = None
+
+    def begin(self) -> None:
+        """These are the parts in force from now on."""
+        self.hand_overs.begin()
+
+    def days_left(self, server: str) -> int | None:
+        """How many days the certificate that a server was built with is good for; below zero once it has expired."""
+        end = self._expiries.get(server)
+        return None if end is None else math.floor((end - datetime.now(UTC)).total_seconds() / _SECONDS_A_DAY)
+
+    @property
+    def idle_sockets(self) -> list[str]:
+        """The inherited sockets that no server listens on: whoever connects there waits in vain."""
+        manned = [post.address for post in self.posts]
+        return [name for name, sock in self.sockets.items() if sock not in manned]
 
     def close(self) -> None:
         """Give back what building took."""
         self.doorkeepers.close()
+        self.hand_overs.close()
         for store in self.stores.values():
             store.close()
 
@@ -70,6 +101,7 @@ class Parts:
         try:
             doors = self.doorkeepers.doors(server)
             tls = security(server.tls) if server.tls else None
+            address = self._address(server)
         except SettingError as error:
             raise ConfigurationError([f"{config.near(server.name, error.key)}: {error}"]) from error
         guard = Guard(offer(server), self._services(server), doors)
@@ -91,16 +123,19 @@ class Parts:
             server.limits.pending,
             server.limits.pending_per_address,
         )
-        return Post((server.bind.host, server.bind.port), Plan(server.name, terms, limits, tls))
+        return Post(address, Plan(server.name, terms, limits, tls))
+
+    def _address(self, server: ServerConfig) -> Where:
+        if isinstance(server.bind, SystemdSocket):
+            return systemd.chosen(self.sockets, server.bind.name, server.name)
+        return server.bind.host, server.bind.port
 
     def _services(self, server: ServerConfig) -> Mapping[str, Service]:
         rules = StorageRules(PathTemplate(server.storage.path), server.limits.data_set, server.storage.verify)
-        storage = Storage(self._store(server.storage), rules, self.ledger)
-        verification = Verification()
-        return {
-            context.abstract_syntax: verification if context.abstract_syntax in VERIFICATION else storage
-            for context in server.supported()
-        }
+        witnesses = (self.ledger,) if self.ledger else ()
+        storage = Storage(self._store(server.storage), rules, witnesses, self.hand_overs.desk(server))
+        services: dict[type[Service], Service] = {Storage: storage, Verification: Verification()}
+        return {context.abstract_syntax: services[service(context.abstract_syntax)] for context in server.supported()}
 
     def _store(self, storage: StorageConfig) -> Store:
         policy = StorePolicy(storage.duplicates, storage.durability == "fsync", storage.reserve)
@@ -109,6 +144,21 @@ class Parts:
             known = self._before.stores.get(key) if self._before else None
             self.stores[key] = known or Store(*key)
         return self.stores[key]
+
+
+def _inherited(config: Config) -> dict[str, socket.socket]:
+    try:
+        return systemd.inherited()
+    except SettingError as error:
+        raise ConfigurationError([f"{config.near(None, error.key)}: {error}"]) from error
+
+
+def _check_that_none_is_shared(config: Config, posts: Sequence[Post]) -> None:
+    for first, second in combinations(posts, 2):
+        if first.address is second.address:
+            place, name = config.near(second.plan.name, "bind"), first.plan.name
+            what = f"the server {name} listens on this inherited socket already; write systemd:NAME for another"
+            raise ConfigurationError([f"{place}: bind: {what}"])
 
 
 def offer(server: ServerConfig) -> Offer:

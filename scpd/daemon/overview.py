@@ -110,6 +110,9 @@ class Overview:
         for store in situation.parts.stores.values():
             trouble = situation.watch.sight(store).trouble
             yield Part(f"storage {store.directory}", not trouble, trouble)
+        if hooks := situation.parts.hand_overs.directory:
+            trouble = situation.parts.hand_overs.trouble()
+            yield Part(f"queue {hooks}", not trouble, trouble)
         for queue in self._queues():
             # Receiving goes on without what takes its messages: a load balancer need not know.
             yield Part(f"{queue.kind} {queue.name}", is_ready=True, why=queue.trouble)

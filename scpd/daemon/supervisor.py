@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from scpd.config import difference, load
 from scpd.daemon import build
 from scpd.daemon.fleet import Fleet
+from scpd.daemon.handover import PATIENCE_AT_THE_END
 from scpd.daemon.overview import Overview, Situation
 from scpd.daemon.pulse import Pulse
 from scpd.daemon.reception import Reception
@@ -215,7 +216,7 @@ class Supervisor:
         now.state = "stopping"
         grace = max(server.timeouts.shutdown for server in now.config.servers)
         self._notifier.stopping(self._pulse.status())
-        self._notifier.extend(grace + _LAST_MESSAGES)
+        self._notifier.extend(grace + _LAST_MESSAGES + PATIENCE_AT_THE_END)
         fleet.stop_accepting()
         self._log.info("stopping", associations=fleet.associations, grace_seconds=grace)
         deadline = time.monotonic() + grace

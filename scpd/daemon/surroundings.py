@@ -52,7 +52,7 @@ class Surroundings:
                 yield server.name, key, what
         yield from addresses.faults(self._config)
         yield from self._certificates_of_others("faults")
-        for key, what in _audit(self._config.audit):
+        for key, what in (*_audit(self._config.audit), *self._hooks(None)):
             yield None, key, what
 
     def _faults_of(self, server: ServerConfig) -> Iterator[tuple[str, str]]:
@@ -61,6 +61,14 @@ class Surroundings:
         yield from _certificates("faults", server.tls, self._now)
         if self._doorkeepers:
             yield from self._doorkeepers.faults(server.user_identity)
+        yield from self._hooks(server)
+
+    def _hooks(self, server: ServerConfig | None) -> Iterable[tuple[str, str]]:
+        if not any(one.hooks for one in self._config.servers):
+            return ()
+        from scpd.daemon import handover  # noqa: PLC0415 not for a look at servers without hooks
+
+        return handover.faults(self._config, server)
 
     def _warnings(self) -> Iterator[tuple[str | None, str, str]]:
         for server in self._config.servers:

@@ -19,10 +19,9 @@ from scpd.telemetry.audit import Alert, Outcome, Patient, Peer, Reporter, Study
 from scpd.telemetry.logs import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from scpd.negotiation.offer import Rejection
-    from scpd.telemetry.trail import Trail
+    from scpd.services.storage import Stored
+    from scpd.telemetry.trail import Standing, Trail
 
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _ACCESSION_NUMBER = 0x00080050
@@ -73,6 +72,10 @@ class Ledger:
         self._trail.write(audit.application_stopped(self._reporter))
         self._trail.close(patience)
 
+    def standings(self) -> list[Standing]:
+        """How the trail's destinations stand."""
+        return self._trail.standings()
+
     def verified(self, peer: Caller, user: str, form: str) -> None:
         """Somebody was verified."""
         self._users[peer.association_id] = user
@@ -103,8 +106,9 @@ class Ledger:
         """TLS did not come about."""
         self._alert(peer, why, Alert.NODE_AUTHENTICATION, Outcome.SERIOUS)
 
-    def stored(self, peer: Caller, sop_class_uid: str, values: Mapping[int, bytes]) -> None:
-        """An instance is where it belongs; ``values`` are the raw ones of :attr:`tags`."""
+    def stored(self, instance: Stored) -> None:
+        """An instance is where it belongs."""
+        peer, values = instance.peer, instance.values
         studies = self._stored.setdefault(peer.association_id, {})
         study = _Study(
             values.get(_SPECIFIC_CHARACTER_SET, b""),
@@ -113,7 +117,7 @@ class Ledger:
             values.get(_STUDY_INSTANCE_UID, b""),
             values.get(_ACCESSION_NUMBER, b""),
         )
-        studies.setdefault(study, Counter())[sop_class_uid] += 1
+        studies.setdefault(study, Counter())[instance.sop_class_uid] += 1
         if len(studies) >= _MOST_STUDIES:
             self._tell_of_instances(peer)
 

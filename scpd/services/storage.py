@@ -17,7 +17,7 @@ from scpd.storage.layout import Layouts
 from scpd.storage.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from scpd.services.service import Peer
     from scpd.storage.head import Reader
@@ -40,12 +40,47 @@ class StorageRules:
     verify: Literal["lenient", "strict"] = "lenient"
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An instance at its final, absolute ``path``; ``values`` are raw ones of its data set, those that were asked for.
+
+    The UIDs are those of the command and of the presentation context. ``directory`` is the storage directory.
+    """
+
+    peer: Peer
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    values: Mapping[int, bytes]
+    directory: str
+    path: str
+
+
 class Witness(Protocol):
-    """Hears of each instance that was stored, with the raw values of its ``tags`` that were in the data set."""
+    """Hears of each instance that was stored, before the sender does; ``tags`` are the values it wants to know."""
 
     tags: frozenset[int]
 
-    def stored(self, peer: Peer, sop_class_uid: str, values: Mapping[int, bytes]) -> None: ...
+    def stored(self, instance: Stored) -> None: ...
+
+
+class Promise(Protocol):
+    """Something that will be done for an instance."""
+
+    def settle(self, *, holds: bool) -> None:
+        """The instance is in its place, and is a new one; or it is not, and nothing is to be done."""
+
+
+class HandOver(Protocol):
+    """Promises durably, before an instance gets its place, that it will be handed over; ``tags`` as of a witness.
+
+    Thus no instance is ever in its place, for a crash or a full disk to leave there, without being handed over.
+    """
+
+    tags: frozenset[int]
+
+    def promise(self, instance: Stored) -> Promise:
+        """Raises :class:`~scpd.errors.StoreError` where nothing can be promised."""
 
 
 class Storage:
@@ -53,15 +88,24 @@ class Storage:
 
     operations: frozenset[type[Request]] = frozenset((CStoreRQ,))
 
-    def __init__(self, store: Store, rules: StorageRules, witness: Witness | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        rules: StorageRules,
+        witnesses: Sequence[Witness] = (),
+        hand_over: HandOver | None = None,
+    ) -> None:
         self._store = store
         self._rules = rules
-        self._witness = witness
+        self._witnesses = tuple(witnesses)
+        self._hand_over = hand_over
+        self._directory = str(store.directory.absolute())
+        told = (*self._witnesses, *((hand_over,) if hand_over else ()))
         self._tags = frozenset(
             (
                 *(_SPECIFIC_CHARACTER_SET, _SOP_CLASS_UID, _SOP_INSTANCE_UID),
                 *rules.path.tags,
-                *(witness.tags if witness else ()),
+                *(tag for one in told for tag in one.tags),
             )
         )
         self._layouts = Layouts(self._tags)
@@ -86,14 +130,37 @@ class Storage:
         try:
             reader = self._stream(operation, incoming)
             warning = self._verify(request, reader)
-            incoming.commit(self._path(operation, request, reader))
-            if self._witness:
-                self._witness.stored(operation.peer, request.affected_sop_class_uid, reader.values)
+            self._place(incoming, operation, request, reader)
         except UnreadableDataSet as error:
             raise StoreError(status.CANNOT_UNDERSTAND, str(error)) from error
         finally:
             incoming.abandon()
         return warning
+
+    def _place(self, incoming: Incoming, operation: Operation, request: CStoreRQ, reader: Reader) -> None:
+        """Give the instance its place, and tell whoever wants to know."""
+        components = self._path(operation, request, reader)
+        if not self._witnesses and not self._hand_over:
+            incoming.commit(components)
+            return
+        instance = Stored(
+            operation.peer,
+            request.affected_sop_class_uid,
+            request.affected_sop_instance_uid,
+            operation.context.transfer_syntax,
+            reader.values,
+            self._directory,
+            "/".join((self._directory, *components)),
+        )
+        promise = self._hand_over.promise(instance) if self._hand_over else None
+        is_new = False
+        try:
+            is_new = incoming.commit(components)
+        finally:
+            if promise:
+                promise.settle(holds=is_new)
+        for witness in self._witnesses:
+            witness.stored(instance)
 
     def _stream(self, operation: Operation, incoming: Incoming) -> Reader:
         """The data set to its file as it arrives; its head is read on the way."""

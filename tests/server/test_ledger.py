@@ -7,6 +7,7 @@ import pytest
 from scpd.negotiation import reject
 from scpd.server.ledger import Ledger
 from scpd.services.service import Peer
+from scpd.services.storage import Stored
 from scpd.telemetry.audit import Reporter
 from scpd.telemetry.logs import logger
 from scpd.telemetry.syslog import FileDestination
@@ -14,6 +15,10 @@ from scpd.telemetry.trail import Trail
 
 PATIENT, NAME, STUDY = 0x00100020, 0x00100010, 0x0020000D
 CT = "1.2.840.10008.5.1.4.1.1.2"
+
+
+def stored(peer: Peer, values: dict[int, bytes]) -> Stored:
+    return Stored(peer, CT, "1.2.3", "1.2.840.10008.1.2", values, "/store", "/store/1.2.3.dcm")
 
 
 @pytest.fixture
@@ -54,7 +59,7 @@ def test_instances_are_told_patient_by_patient_and_studies_are_counted(written):
     ledger, lines = written
     peer = Peer("10.0.0.1:1", "CT1", "ARCHIVE", "id-1")
     for patient, study in ((b"P1", b"1.2"), (b"P1", b"1.2"), (b"P1 ", b"1.3"), (b"P2", b"1.4")):
-        ledger.stored(peer, CT, {PATIENT: patient, NAME: b"A^B", STUDY: study})
+        ledger.stored(stored(peer, {PATIENT: patient, NAME: b"A^B", STUDY: study}))
     ledger.ended(peer)
     ledger.ended(peer)
     first, second = lines()
@@ -68,7 +73,7 @@ def test_an_association_of_very_many_studies_is_told_in_parts_meanwhile(written)
     ledger, lines = written
     peer = Peer("10.0.0.1:1", "CT1", "ARCHIVE", "id-1")
     for number in range(1200):
-        ledger.stored(peer, CT, {PATIENT: b"P1", STUDY: f"1.2.{number}".encode()})
+        ledger.stored(stored(peer, {PATIENT: b"P1", STUDY: f"1.2.{number}".encode()}))
     assert len(ledger._stored["id-1"]) == 200
     ledger.ended(peer)
     assert not ledger._stored
