@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
 
 import pytest
@@ -325,3 +326,41 @@ def test_closing_brings_to_the_disk_what_nobody_waited_for(tmp_path):
     one.close(PATIENCE)
     with closing(sqlite3.connect(one.path)) as other:
         assert other.execute("SELECT count(*) FROM t").fetchone() == (50,)
+
+
+def test_a_queue_that_cannot_be_written_says_why_until_it_can(open_queue, monkeypatch):
+    """What /ready tells: somebody holds the file, and lets go of it."""
+    monkeypatch.setattr(database, "_LOCKED", 0.05)
+    queue = open_queue()
+    assert queue.database.trouble() == ""
+    holder = sqlite3.connect(queue.database.path, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(QueueError, match="another program holds"):
+        queue.put([("hook", {})])
+    assert "another program holds queue.db" in queue.database.trouble()
+    holder.execute("ROLLBACK")
+    holder.close()
+    queue.put([("hook", {})])
+    assert queue.database.trouble() == ""
+
+
+def test_a_commit_that_does_not_end_is_trouble_while_it_lasts(open_queue, monkeypatch):
+    monkeypatch.setattr(database, "_STANDSTILL", 0.02)
+    queue = open_queue()
+    at_work, go_on = threading.Event(), threading.Event()
+
+    def hang(_):
+        at_work.set()
+        go_on.wait(20)
+
+    thread = threading.Thread(target=queue.database.write, args=(hang,))
+    thread.start()
+    assert at_work.wait(20)
+    deadline = time.monotonic() + 20
+    while not queue.database.trouble() and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    assert "its disk has not answered for" in queue.database.trouble()
+    go_on.set()
+    thread.join(20)
+    queue.put([("hook", {})])
+    assert queue.database.trouble() == ""
