@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 
 from scpd.admin.app import App
@@ -12,13 +11,13 @@ from scpd.admin.history import History, Sampler
 from scpd.admin.hosts import Hosts
 from scpd.admin.inquiry import Inquiry
 from scpd.errors import ScpdError
+from scpd.transport.listener import listen
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from scpd.admin.facts import Daemon
 
-_BACKLOG = 128
 _PATIENCE = 2.0
 
 
@@ -42,7 +41,7 @@ class Endpoint:
         """Listen and answer from now on. Raises :class:`ScpdError` where the address cannot be had."""
         host, port = self.address
         try:
-            listening = _listen(host, port)
+            listening = listen(host, port)
         except OSError as error:
             shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             raise ScpdError(f"cannot listen on {shown}: {error.strerror or error}") from error
@@ -60,18 +59,3 @@ class Endpoint:
             self._front.close()
             self._sampler.close(_PATIENCE)
             self._front = None
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    sock = socket.socket(family, kind, protocol)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.listen(_BACKLOG)
-    except OSError:
-        sock.close()
-        raise
-    return sock

@@ -35,7 +35,7 @@ class Listener:
 
     def __init__(self, where: Where) -> None:
         try:
-            self._socket = _listen(*where) if isinstance(where, tuple) else _joined(where)
+            self._socket = listen(*where) if isinstance(where, tuple) else _joined(where)
         except OSError as error:
             host, port = address_of(where)
             raise ScpdError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
@@ -143,7 +143,8 @@ def _joined(inherited: socket.socket) -> socket.socket:
     return sock
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there, and does not block. Raises :class:`OSError`."""
     family, kind, protocol, _, address = socket.getaddrinfo(
         host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
