@@ -36,10 +36,13 @@ class Fleet:
         on; nothing has changed then.
         """
         there = list(zip(self._posts, self.servers, strict=True))
-        manned: list[Server | None] = []
-        for post in posts:
-            place = next((place for place, (one, _) in enumerate(there) if one.address == post.address), None)
-            manned.append(None if place is None else there.pop(place)[1])
+        manned: list[Server | None] = [None] * len(posts)
+        # By its name as well, where that tells: with port 0 several have been given one address.
+        for is_same in (_of_one_name, _of_one_address):
+            for number, post in enumerate(posts):
+                place = next((place for place, (one, _) in enumerate(there) if is_same(one, post)), None)
+                if manned[number] is None and place is not None:
+                    manned[number] = there.pop(place)[1]
         servers = self._started(posts, manned)
         # From here on nothing fails.
         for post, server, before in zip(posts, servers, manned, strict=True):
@@ -91,3 +94,11 @@ class Fleet:
     def all(self) -> tuple[Server, ...]:
         """All that have associations, or may get some."""
         return (*self.servers, *self._leaving)
+
+
+def _of_one_address(one: Post, other: Post) -> bool:
+    return one.address == other.address
+
+
+def _of_one_name(one: Post, other: Post) -> bool:
+    return _of_one_address(one, other) and one.plan.name == other.plan.name

@@ -212,11 +212,8 @@ def _target(hook: HookConfig) -> Target:
     return Webhook(hook.name, address, hook.secret, **limits, context=context, server_name=tls.name or "")
 
 
-def faults(config: Config, server: ServerConfig | None = None) -> Iterator[tuple[str, str]]:
-    """What is wrong around the hooks of one server, or without one around the queue: (key, sentence)."""
-    if server is None:
-        yield from _faults_of_queue(queue_directory(config))
-        return
+def faults(config: Config, server: ServerConfig) -> Iterator[tuple[str, str]]:
+    """What is wrong around the hooks of one server: (key, sentence)."""
     known: dict[str, tuple[HookConfig, str]] = {}
     for one in config.servers:
         for number, hook in enumerate(one.hooks):
@@ -241,13 +238,3 @@ def _faults_of(place: str, hook: HookConfig) -> Iterator[tuple[str, str]]:
         _target(hook)
     except SettingError as error:
         yield f"{place}.tls.{error.key}", error.what
-
-
-def _faults_of_queue(directory: Path | None) -> Iterator[tuple[str, str]]:
-    if directory is None:
-        return
-    nearest = next(one for one in (directory.absolute(), *directory.absolute().parents) if one.exists())
-    if not nearest.is_dir():
-        yield "queue.directory", f"{nearest} is not a directory; name one, or remove the file"
-    elif not os.access(nearest, os.W_OK | os.X_OK, effective_ids=True):
-        yield "queue.directory", f"{nearest} cannot be written to by this user, or is mounted read-only; mend that"

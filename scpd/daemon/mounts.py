@@ -29,6 +29,18 @@ def nearest(directory: Path) -> Path:
     return next((one for one in (path, *path.parents) if os.path.lexists(one)), Path("/"))
 
 
+def unusable(directory: Path) -> str:
+    """Why no system call can name a directory, and what to do; nothing where one can."""
+    try:
+        os.fsencode(directory)
+        directory.absolute()
+    except UnicodeEncodeError:
+        return "has letters that the locale of this process cannot write; set LC_ALL=C.UTF-8 for it"
+    except FileNotFoundError:
+        return f"{directory} is relative, and the directory that scpd was started in is gone; write an absolute path"
+    return ""
+
+
 def is_read_only(path: Path) -> bool:
     """Whether the file system that ``path`` lies on is mounted read-only."""
     with suppress(OSError):

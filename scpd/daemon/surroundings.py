@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from scpd.config import AuditConfig, Config, PeerTLSConfig, ServerConfig
+    from scpd.config import AuditConfig, Config, PeerTLSConfig, QueueConfig, ServerConfig
     from scpd.daemon.doors import Doorkeepers
 
     # The server or None for the whole process, the key, what and what to do.
@@ -52,7 +52,7 @@ class Surroundings:
                 yield server.name, key, what
         yield from addresses.faults(self._config)
         yield from self._certificates_of_others("faults")
-        for key, what in (*_audit(self._config.audit), *self._hooks(None)):
+        for key, what in (*_audit(self._config.audit), *_queue(self._config.queue)):
             yield None, key, what
 
     def _faults_of(self, server: ServerConfig) -> Iterator[tuple[str, str]]:
@@ -63,8 +63,8 @@ class Surroundings:
             yield from self._doorkeepers.faults(server.user_identity)
         yield from self._hooks(server)
 
-    def _hooks(self, server: ServerConfig | None) -> Iterable[tuple[str, str]]:
-        if not any(one.hooks for one in self._config.servers):
+    def _hooks(self, server: ServerConfig) -> Iterable[tuple[str, str]]:
+        if not server.hooks:
             return ()
         from scpd.daemon import handover  # noqa: PLC0415 not for a look at servers without hooks
 
@@ -115,7 +115,16 @@ def _audit(audit: AuditConfig | None) -> Iterator[tuple[str, str]]:
                 yield place, f"{path} is no file of its own, and nothing else is written to; name a file"
 
 
+def _queue(queue: QueueConfig) -> Iterator[tuple[str, str]]:
+    """Where none is named it lies below a storage directory, which is looked at anyway."""
+    if queue.directory:
+        yield from _directory("queue.directory", queue.directory)
+
+
 def _directory(key: str, directory: Path) -> Iterator[tuple[str, str]]:
+    if why := mounts.unusable(directory):
+        yield key, why
+        return
     nearest = mounts.nearest(directory)
     if not nearest.is_dir():
         yield key, f"{nearest} is not a directory; name one, or remove the file"

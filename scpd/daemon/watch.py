@@ -57,7 +57,7 @@ class Watch:
             return sight._replace(trouble=f"its file system has not answered for {silent:.0f} s")
         slowest = store.slowest()
         if slowest > STANDSTILL:
-            return sight._replace(trouble=f"an instance has been on its way to the disk for {slowest:.0f} s")
+            return sight._replace(trouble=f"an instance has waited for the disk for {slowest:.0f} s")
         return sight
 
     def close(self) -> None:

@@ -59,7 +59,9 @@ class Server:
         self._listener: Listener | None = None
         self._accepting: threading.Thread | None = None
         self._workers: dict[Connection, Record | None] = {}  # None until its thread runs
-        self._changed = threading.Condition()
+        # What is short is done under the lock alone: its methods take no memory, which may be what there is none of.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._stopping = threading.Lock()
         self._complained = float("-inf")
         self.turned_away = 0
@@ -106,7 +108,7 @@ class Server:
 
     def counts(self) -> Counts:
         """What was counted since the start, up to this moment."""
-        with self._changed:  # nothing is poured meanwhile: what is over is not counted twice
+        with self._lock:  # nothing is poured meanwhile: what is over is not counted twice
             living = [(record.tally, record.connection.received, record.connection.sent) for record in self._records()]
             return self.statistics.counts(living)
 
@@ -141,7 +143,7 @@ class Server:
 
     def abort(self, why: str) -> None:
         """End every association and connection now, with an A-ABORT where there is somebody to hear it."""
-        with self._changed:
+        with self._lock:
             connections = list(self._workers)
         for connection in connections:
             connection.interrupt(why)
@@ -154,7 +156,7 @@ class Server:
             self._turn_away(sock, address[0], key, plan)
             return
         connection = _connection(sock, address_text(address), plan.tls)
-        with self._changed:
+        with self._lock:
             self._workers[connection] = None
         self.capacity.enter(connection, address[0])
         try:
@@ -181,29 +183,33 @@ class Server:
             )
 
     def _work(self, connection: Connection, plan: Plan) -> None:
-        record = Record(new_id(), plan.name, connection, self._log, self.statistics)
-        with self._changed:
-            self._workers[connection] = record
         try:
+            record = Record(new_id(), plan.name, connection, self._log, self.statistics)
+            with self._lock:
+                self._workers[connection] = record
             Worker(connection, plan.terms, self.capacity, record, self._left_association).run()
+        except MemoryError as error:  # there is none left to serve it, and the next connection may find some
+            self._complain(f"no memory for a connection: {error}")
         finally:
             self._leave(connection)
+            connection.close()
 
     def _left_association(self, connection: Connection) -> None:
         self.capacity.dissociate(connection)
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
 
     def _leave(self, connection: Connection) -> None:
         self.capacity.leave(connection)
-        with self._changed:
+        with self._lock:
             record = self._workers.pop(connection, None)
             if record:
                 self.statistics.pour(record.tally, connection.received, connection.sent)
             self._changed.notify_all()
 
-    def _scarce(self, error: OSError) -> None:
-        self._complain(f"connections have to wait: {error.strerror}")
+    def _scarce(self, error: OSError | MemoryError) -> None:
+        what = error.strerror if isinstance(error, OSError) else "no memory"
+        self._complain(f"connections have to wait: {what}")
 
     def _complain(self, what: str) -> None:
         now = time.monotonic()

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import itertools
 import os
+import re
 import secrets
 import stat
 import threading
@@ -32,6 +33,7 @@ SPOOL = ".incoming"
 # Temporary names of this process: others may share the directory, from other containers too.
 _OURS = secrets.token_hex(4)
 _NUMBERS = itertools.count()
+_TEMPORARY = re.compile(r"[0-9a-f]{8}-[0-9]+", re.ASCII)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_MODE, _DIRECTORY_MODE = 0o640, 0o750
@@ -80,7 +82,8 @@ class Store:
         self._without_links = threading.Lock()
         self._making = threading.Lock()
         self._looked = float("-inf")
-        self.commits: dict[str, float] = {}  # when each that goes on now began, by its temporary name
+        # Since when an instance waits for the disk, by its temporary name: as it begins, grows, and gets its place.
+        self.waits: dict[str, float] = {}
         try:
             directory.mkdir(_DIRECTORY_MODE, parents=True, exist_ok=True)
             self._root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -117,8 +120,8 @@ class Store:
         return ""
 
     def slowest(self) -> float:
-        """For how many seconds the slowest instance has been on its way from its last byte to its final name."""
-        began = min(list(self.commits.values()), default=None)
+        """For how many seconds some instance has waited for the disk by now; 0 where none does."""
+        began = min(list(self.waits.values()), default=None)
         return 0.0 if began is None else time.monotonic() - began
 
     def begin(self, header: bytes) -> Incoming:
@@ -129,7 +132,11 @@ class Store:
                 self._look()
                 self._looked = now
             name = f"{_OURS}-{next(_NUMBERS)}"
-            descriptor = os.open(name, _NEW_FILE, _FILE_MODE, dir_fd=self._spool)
+            self.waits[name] = time.monotonic()
+            try:
+                descriptor = os.open(name, _NEW_FILE, _FILE_MODE, dir_fd=self._spool)
+            finally:
+                del self.waits[name]
         except OSError as error:
             raise out_of_resources(error, "a temporary file cannot be made") from error
         return Incoming(self, name, descriptor, header)
@@ -152,9 +159,12 @@ class Store:
         except BlockingIOError:
             fcntl.flock(self._spool, fcntl.LOCK_SH)
             return ()
-        names = tuple(sorted(os.listdir(self._spool)))  # noqa: PTH208 by descriptor, as everything here
+        # By descriptor, as everything here; what is not named by us is somebody else's (a file system's lost+found).
+        found = os.listdir(self._spool)  # noqa: PTH208
+        names = tuple(sorted(name for name in found if _TEMPORARY.fullmatch(name)))
         for name in names:
-            os.unlink(name, dir_fd=self._spool)
+            with suppress(IsADirectoryError):
+                os.unlink(name, dir_fd=self._spool)
         fcntl.flock(self._spool, fcntl.LOCK_SH)
         return names
 
@@ -261,10 +271,14 @@ class Incoming:
     def write(self, views: Sequence[memoryview]) -> None:
         """Append what arrived, in as few system calls as there can be. Raises :class:`StoreError` with A700."""
         pieces: list[bytes | memoryview] = [self._header, *views] if self._header else list(views)
+        waits = self._store.waits
+        waits[self._name] = time.monotonic()
         try:
             write_all(self._descriptor, pieces)
         except OSError as error:
             raise out_of_resources(error, "the instance cannot be written") from error
+        finally:
+            del waits[self._name]
         self._header = b""
         self.size += sum(map(len, views))
 
@@ -274,12 +288,12 @@ class Incoming:
         True when it is stored, False when ``duplicates: keep`` left the one that was there. Raises
         :class:`StoreError` with A700, or with 0111H for ``duplicates: reject``.
         """
-        name, commits = self._name, self._store.commits
-        commits[name] = time.monotonic()
+        name, waits = self._name, self._store.waits
+        waits[name] = time.monotonic()
         try:
             return self._commit(components)
         finally:
-            del commits[name]
+            del waits[name]
 
     def _commit(self, components: Sequence[str]) -> bool:
         try:

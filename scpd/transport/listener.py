@@ -46,7 +46,11 @@ class Listener:
         self._stopped = False
         self._asked: float | None = None
 
-    def serve(self, take: Callable[[socket.socket, tuple[str, int]], None], scarce: Callable[[OSError], None]) -> None:
+    def serve(
+        self,
+        take: Callable[[socket.socket, tuple[str, int]], None],
+        scarce: Callable[[OSError | MemoryError], None],
+    ) -> None:
         """Hand each connection to ``take`` until :meth:`stop`; ``scarce`` hears of what the system has run out of.
 
         ``take`` must neither block nor raise: one connection's trouble never becomes the next one's.
@@ -71,8 +75,8 @@ class Listener:
                     take(sock, (_plain(address[0]), address[1]))
             except BlockingIOError:
                 continue
-            except OSError as error:
-                if error.errno in _SCARCE:
+            except (OSError, MemoryError) as error:
+                if isinstance(error, MemoryError) or error.errno in _SCARCE:
                     scarce(error)
                     self._turn_away()
                     pause.poll(_PAUSE_MS)

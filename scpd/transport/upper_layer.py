@@ -215,6 +215,7 @@ class UpperLayer:
             if self.machine.state is State.STA13:
                 self._await_close()
         finally:
+            self.framer.give_back()
             self.connection.close()
 
     def _await_close(self) -> None:

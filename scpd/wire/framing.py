@@ -129,6 +129,11 @@ class Framer:
             else:
                 self._begin_pdu()
 
+    def give_back(self) -> None:
+        """Nothing comes any more: the buffer is free from now on, and not when memory is tidied up."""
+        self._view = memoryview(b"")
+        self._start = self._end = self._left = self._skip = 0
+
     def discard(self) -> None:
         """Forget everything: after a framing error no byte has a meaning any more (states Sta13 and Sta1)."""
         self._start = self._end = self._left = 0

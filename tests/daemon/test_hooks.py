@@ -20,7 +20,8 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from scpd.config import load
-from scpd.daemon.handover import HandOvers, faults
+from scpd.daemon.handover import HandOvers
+from scpd.daemon.surroundings import Surroundings
 from scpd.services.service import Peer
 from scpd.services.storage import Stored
 
@@ -438,11 +439,10 @@ def test_what_a_peer_says_is_harmless_text_in_an_event(hand_overs, tmp_path, wai
 
 
 def found(tmp_path, text: str) -> list[tuple[str, str]]:
+    """Key and sentence of each fault."""
     path = tmp_path / "scpd.yaml"
     path.write_text(text)
-    config = load(path)
-    servers = [fault for server in config.servers for fault in faults(config, server)]
-    return [*servers, *faults(config)]
+    return [tuple(fault.split(": ", 2)[1:]) for fault in Surroundings(load(path)).faults]
 
 
 FAULTS = {

@@ -74,7 +74,7 @@ def test_files_are_0640_and_directories_0750_whatever_the_umask_was(daemon, conn
 def test_what_a_crash_left_is_removed_and_named(daemon, tmp_path):
     spool = tmp_path / "store" / ".incoming"
     spool.mkdir(parents=True)
-    names = [f"abcdef-{number}" for number in range(3)]
+    names = [f"0123abcd-{number}" for number in range(3)]
     for name in names:
         (spool / name).write_bytes(b"half an instance")
     one = daemon(storage={"directory": str(tmp_path / "store")})

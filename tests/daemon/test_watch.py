@@ -79,9 +79,9 @@ def test_a_file_system_that_does_not_answer_is_in_trouble_and_nobody_waits_for_i
 def test_an_instance_that_stays_on_its_way_is_trouble(store, watch, monkeypatch):
     watch.keep([store])
     until(lambda: watch.sight(store).space)
-    store.commits["stuck"] = time.monotonic() - 31
-    assert "on its way to the disk for 31 s" in watch.sight(store).trouble
-    del store.commits["stuck"]
+    store.waits["stuck"] = time.monotonic() - 31
+    assert "has waited for the disk for 31 s" in watch.sight(store).trouble
+    del store.waits["stuck"]
     assert not watch.sight(store).trouble
 
 

@@ -348,12 +348,20 @@ def test_a_file_instead_of_the_directory_is_refused(make, folder):
 
 def test_what_a_crash_left_is_swept_and_named(make, folder):
     (folder / SPOOL).mkdir(parents=True)
-    for name in ("dead-2", "dead-1"):
+    for name in ("0000dead-2", "0000dead-1"):
         (folder / SPOOL / name).write_bytes(b"half an instance")
     (folder / "study").mkdir()
     (folder / "study/whole.dcm").write_bytes(b"whole")
-    assert make().swept == ("dead-1", "dead-2")
+    assert make().swept == ("0000dead-1", "0000dead-2")
     assert files(folder) == {"study/whole.dcm": b"whole"}
+
+
+def test_what_is_not_named_by_us_is_left_alone(make, folder):
+    (folder / SPOOL / "lost+found").mkdir(parents=True)
+    (folder / SPOOL / "note.txt").write_text("keep")
+    (folder / SPOOL / "0123abcd-7").mkdir()
+    make()
+    assert sorted(os.listdir(folder / SPOOL)) == ["0123abcd-7", "lost+found", "note.txt"]
 
 
 def test_nothing_is_swept_while_another_store_uses_the_directory(make, folder):
