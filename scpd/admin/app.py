@@ -11,7 +11,6 @@ import time
 from datetime import datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from scpd.admin.http import HTML, JSON, TEXT, Broken, Request, Response
 from scpd.admin.inquiry import Unanswered
@@ -139,7 +138,7 @@ class App:
         return None
 
     def _guarded(self, request: Request, do: Callable[[], Response]) -> Response:
-        if request.origin and urlsplit(request.origin).netloc != request.host:
+        if request.origin and request.origin.partition("://")[2] != request.host:
             return Response(403, _NOT_FROM_HERE.format(quote(request.origin)) + "\n")
         token = request.bearer or request.form.get("token")
         refusal = self._gate.refusal(token, request.address)

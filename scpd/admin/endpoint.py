@@ -42,12 +42,13 @@ class Endpoint:
         host, port = self.address
         try:
             listening = listen(host, port)
-        except OSError as error:
+            self.address = listening.getsockname()[:2]
+            self._front = Front(self._app, listening)
+            self._sampler.start()
+        except (OSError, RuntimeError) as error:  # RuntimeError: no thread
+            self.close()
             shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            raise ScpdError(f"cannot listen on {shown}: {error.strerror or error}") from error
-        self.address = listening.getsockname()[:2]
-        self._front = Front(self._app, listening)
-        self._sampler.start()
+            raise ScpdError(f"cannot listen on {shown}: {getattr(error, 'strerror', None) or error}") from error
 
     def admit(self, token: str | None, hosts: Collection[str] = ()) -> None:
         """Another token and other names from now on."""

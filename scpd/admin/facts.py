@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 
 class Part(NamedTuple):
-    """One part of the daemon, whether it is as it should be, and why not (or what is to be said of it)."""
+    """One part of the daemon, whether associations are served by it, and why not (or what is to be said of it).
+
+    ``in_trouble`` says that somebody should look at it, though associations are served.
+    """
 
     name: str
     is_ready: bool
     why: str
+    in_trouble: bool = False
 
 
 class ServerFacts(NamedTuple):

@@ -97,9 +97,23 @@ class Front:
         logging.getLogger("waitress").addHandler(self._told)
         self._map: dict[int, Any] = {}
         self._dispatcher = ThreadedTaskDispatcher()
-        self._dispatcher.set_thread_count(THREADS)
+        self._stopping = threading.Event()
+        self._woken = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="admin", daemon=True)
+        try:
+            self._dispatcher.set_thread_count(THREADS)
+            self._server = self._served(app, listening)
+            self._thread.start()
+        except BaseException:
+            self._dispatcher.shutdown(timeout=_SECONDS_TO_FINISH)
+            wasyncore.close_all(self._map, ignore_all=True)
+            listening.close()
+            logging.getLogger("waitress").removeHandler(self._told)
+            raise
+
+    def _served(self, app: WSGIApplication, listening: socket.socket) -> _Listening:
         place = (listening.family, listening.type, listening.proto, listening.getsockname())
-        self._server = _Listening(
+        return _Listening(
             app,
             self._map,
             _sock=listening,
@@ -108,10 +122,6 @@ class Front:
             sockinfo=place,
             bind_socket=False,
         )
-        self._stopping = threading.Event()
-        self._woken = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="admin", daemon=True)
-        self._thread.start()
 
     def close(self) -> None:
         """Ends what is being answered, within seconds, and gives back every descriptor."""

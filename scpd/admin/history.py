@@ -102,7 +102,8 @@ class Sampler:
     def close(self, patience: float) -> None:
         """Returns when it has ended, or after ``patience`` seconds."""
         self._stop.set()
-        self._thread.join(patience)
+        if self._thread.ident is not None:  # else there was none to be had
+            self._thread.join(patience)
 
     def _run(self) -> None:
         is_over = False

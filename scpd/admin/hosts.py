@@ -28,7 +28,8 @@ class Hosts:
         found = _HOST.fullmatch(header)
         if not found:
             raise ValueError("the Host header is no name of a host, or there are two")
-        return _is_address(found["v6"] or found["name"]) or _plain(found["name"]) in self._names
+        host = found["v6"] or found["name"]
+        return _is_address(host) or _plain(host) in self._names
 
 
 def _is_address(text: str) -> bool:

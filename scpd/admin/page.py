@@ -135,8 +135,13 @@ def _live(name: str, content: Markup) -> Markup:
 
 def _parts(sight: Sight) -> Markup:
     faulty = sum(not part.is_ready for part in sight.parts)
+    troubled = sum(part.is_ready and part.in_trouble for part in sight.parts)
     words = f"{several(faulty, 'part is', 'parts are')} not ready." if faulty else "Every part is as it should be."
-    ordered = sorted(sight.parts, key=lambda part: part.is_ready)
+    if troubled:
+        words = (
+            f"{words if faulty else 'Associations are served.'} {several(troubled, 'part needs', 'parts need')} a look."
+        )
+    ordered = sorted(sight.parts, key=lambda part: (part.is_ready, not part.in_trouble))
     return joined(element("p", words), element("ul", *map(sections.part, ordered), class_="parts"))
 
 

@@ -31,9 +31,8 @@ _SOON = 30  # days
 
 def part(one: Part) -> Markup:
     """One part of the daemon, whether it is ready, and why not."""
-    badge = element(
-        "span", "Ready" if one.is_ready else "Not ready", class_="badge ok" if one.is_ready else "badge bad"
-    )
+    words, style = ("Not ready", "bad") if not one.is_ready else ("Look", "warn") if one.in_trouble else ("Ready", "ok")
+    badge = element("span", words, class_=f"badge {style}")
     why = element("p", one.why) if one.why else EMPTY
     return element("li", element("p", element("b", one.name), " ", badge, class_="name"), why)
 

@@ -56,7 +56,7 @@ def _list(shelf: Shelf, selection: Selection) -> None:
 def _line(row: Row) -> str:
     what = next((row.payload[key] for key in _WHAT if row.payload.get(key)), "")
     about = f"{row.id}  {row.target}  {row.state}  {row.payload.get('event', '')} {what}"
-    return f"{about}  {_age(row.age)}  {row.attempts} tries  {row.why}"
+    return f"{about}  {_age(row.age)}  {row.attempts} {'try' if row.attempts == 1 else 'tries'}  {row.why}"
 
 
 def _age(seconds: float) -> str:

@@ -1,14 +1,14 @@
 """The section ``hooks``: who is told of instances and studies that have arrived."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from scpd.config.kinds import NAME, SECRET, TEXT, Kind, duration, whole_number
+from scpd.config.kinds import MASK, NAME, SECRET, TEXT, Kind, duration, whole_number
 from scpd.config.section import Section
 from scpd.config.tls import PeerTLSConfig
-from scpd.config.values import parse_text, with_advice
+from scpd.config.values import parse_secret, with_advice
 from scpd.forward.address import parse_url
 
 _HOUR = 3600.0
@@ -17,7 +17,7 @@ _DEFAULT_QUIET = 60.0
 
 def parse_address(value: object) -> str:
     """An http or https address as it stands."""
-    return with_advice(_understood, parse_text(value), "write https://host/path")
+    return with_advice(_understood, parse_secret(value), "write https://host/path")
 
 
 def _understood(text: str) -> str:
@@ -25,8 +25,10 @@ def _understood(text: str) -> str:
     return text
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
+def _without_query(url: str) -> str:
+    """As it is shown: an address of others may have its secret there."""
+    place, _, query = url.partition("?")
+    return f"{place}?{MASK}" if query else url
 
 
 def _absolute(command: tuple[str, ...]) -> tuple[str, ...]:
@@ -39,7 +41,7 @@ def _absolute(command: tuple[str, ...]) -> tuple[str, ...]:
     return command
 
 
-_URL = Kind(parse_address, _as_it_is, {"type": "string", "pattern": "^https?://"})
+_URL = Kind(parse_address, _without_query, {"type": "string", "pattern": "^https?://"})
 Command = Annotated[tuple[Annotated[str, TEXT], ...], AfterValidator(_absolute)]
 
 
@@ -62,7 +64,7 @@ class _HookConfig(Section):
     )
     attempts: Annotated[int, whole_number(1, 1000)] = Field(
         default=20,
-        description="How often it is tried at most (default 20, which takes about seven hours); then the job is set "
+        description="How often it is tried at most (default 20, which takes six hours or so); then the job is set "
         "aside, and waits for scpd queue.",
     )
     concurrency: Annotated[int, whole_number(1, 64)] = Field(
@@ -95,7 +97,10 @@ class WebhookConfig(_HookConfig):
     """An address."""
 
     kind: Literal["webhook"] = Field(description="An address that JSON is POSTed to.")
-    url: Annotated[str, _URL] = Field(description="The address: https://host/path, or http://.")
+    url: Annotated[str, _URL] = Field(
+        repr=False,
+        description="The address: https://host/path, or http://; what stands after a ? is a secret, and never shown.",
+    )
     secret: Annotated[str, SECRET] = Field(
         repr=False,
         description="What the header X-Scpd-Signature is made with (HMAC-SHA256), best as file:/run/secrets/x.",

@@ -69,14 +69,29 @@ class Parts:
             self.ledger = auditing.ledger(config, config.audit) if config.audit else None
             self.doorkeepers = Doorkeepers(self.ledger)
         self.hand_overs: HandOvers = HandOvers(config, before.hand_overs if before else None)
-        self._expiries = {server.name: expiry(server.tls) for server in config.servers if server.tls}
-        self.posts = tuple(self._post(config, server) for server in config.servers)
-        _check_that_none_is_shared(config, self.posts)
+        self.posts: tuple[Post, ...] = ()
+        try:
+            self._expiries = {server.name: expiry(server.tls) for server in config.servers if server.tls}
+            self.posts = tuple(self._post(config, server) for server in config.servers)
+            _check_that_none_is_shared(config, self.posts)
+        except BaseException:
+            self.discard()
+            raise
         self._before = None
 
     def begin(self) -> None:
         """These are the parts in force from now on."""
         self.hand_overs.begin()
+
+    def discard(self) -> None:
+        """They will never be in force: give back what building took, and leave alone what the parts in force use.
+
+        A store is only let go of, since a server that was listened on for a moment may have an association with it.
+        """
+        self._before = None
+        self.posts = ()
+        self.stores.clear()
+        self.hand_overs.discard()
 
     def days_left(self, server: str) -> int | None:
         """How many days the certificate that a server was built with is good for; below zero once it has expired."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scpd.server.server import Server
+from scpd.telemetry.statistics import Books
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,12 +17,16 @@ if TYPE_CHECKING:
 
 
 class Fleet:
-    """Servers by the address that they were given. Driven by one thread, but for :meth:`drain`."""
+    """Servers by the address that they were given, and what they count by their names.
+
+    Driven by one thread, but for :meth:`drain`.
+    """
 
     def __init__(self) -> None:
         self.servers: tuple[Server, ...] = ()  # in the order of their posts
         self._posts: tuple[Post, ...] = ()
         self._leaving: list[Server] = []
+        self._books = Books()
 
     @property
     def associations(self) -> int:
@@ -53,13 +58,12 @@ class Fleet:
         self._leaving = [server for server in (*self._leaving, *(one for _, one in there)) if len(server.capacity)]
         self.servers, self._posts = tuple(servers), tuple(posts)
 
-    @staticmethod
-    def _started(posts: Sequence[Post], manned: Sequence[Server | None]) -> list[Server]:
+    def _started(self, posts: Sequence[Post], manned: Sequence[Server | None]) -> list[Server]:
         servers: list[Server] = []
         new: list[Server] = []
         try:
             for post, before in zip(posts, manned, strict=True):
-                server = before or Server(post.plan.name, post.address, *post.plan[1:])
+                server = before or Server(post.plan.name, post.address, *post.plan[1:], self._books)
                 if before is None:
                     server.start()
                     new.append(server)

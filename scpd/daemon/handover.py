@@ -3,45 +3,25 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from scpd.config.tls import PeerTLSConfig
+from scpd.daemon.line import HookStanding, Line, Orders
 from scpd.daemon.promises import Desk
 from scpd.daemon.security import tls_files
 from scpd.errors import ConfigurationError, SettingError
-from scpd.forward import studies
 from scpd.forward.address import parse_url
-from scpd.forward.queue import Queue, QueueError, Standing
-from scpd.forward.runner import Runner
-from scpd.forward.studies import Studies
+from scpd.forward.queue import QueueError
 from scpd.telemetry.logs import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from scpd.config import Config, HookConfig, ServerConfig
     from scpd.forward.runner import Target
 
-# At the end: for what is being done, and for the disk (seconds). What is not done then begins anew with the next start.
-_LAST_JOBS = 5.0
-_LAST_WRITES = 5.0
-PATIENCE_AT_THE_END = _LAST_JOBS + _LAST_WRITES
-_NOTHING = Standing(0, 0, 0.0)
-
-
-class HookStanding(NamedTuple):
-    """How one hook stands. ``studies`` are not quiet yet; ``is_configured`` is False for what only the queue knows."""
-
-    name: str
-    is_configured: bool
-    waiting: int
-    running: int
-    set_aside: int
-    studies: int
-    oldest_waiting_seconds: float
-    last_error: str
+__all__ = ["HandOvers", "faults", "queue_directory"]
 
 
 class HandOvers:
@@ -52,126 +32,66 @@ class HandOvers:
     """
 
     def __init__(self, config: Config, before: HandOvers | None = None) -> None:
-        self.line: _Line = before.line if before else _Line()
+        self._log = logger("hooks")
         self._hooks = {hook.name: hook for server in config.servers for hook in server.hooks}
         self._targets = dict(_targets(config))
-        directory = queue_directory(config)
-        if directory:
-            self.line.open(directory, config.near(None, "queue.directory"))
+        self._directory = queue_directory(config)
+        self.line: Line | None = before.line if before else None
+        self._is_opener = False
+        if self._directory and not (self.line and self.line.hold(self)):
+            self.line = _opened(self._directory, config.near(None, "queue.directory"))
+            self._is_opener = self.line.hold(self)
 
     def desk(self, server: ServerConfig) -> Desk | None:
         """What one server promises its instances to; None where it has no hooks."""
-        if not server.hooks or not self.line.queue or not self.line.studies:
+        if not server.hooks or not self.line:
             return None
-        return Desk(self.line.queue, self.line.studies, server)
+        desk = Desk(self.line.queue, self.line.studies, server)
+        self.line.hold(desk)  # an association may go on with it after the last hook has gone
+        return desk
 
     def begin(self) -> None:
-        """Work for these hooks from now on, and for no others."""
-        queue, open_studies, runners = self.line.queue, self.line.studies, self.line.runners
-        if not queue or not open_studies:
+        """Work for these hooks from now on, and for no others. Waits for no disk."""
+        if not self.line:
             return
-        for name, target in self._targets.items():
-            runners.setdefault(name, Runner(queue)).adopt(target)
-        for name, runner in runners.items():
-            if name not in self._targets:
-                runner.stop()
-        open_studies.watch({name: hook.seconds_of_quiet for name, hook in self._hooks.items() if hook.on == "study"})
-        for one in self.standings():
-            if not one.is_configured and (one.waiting or one.studies):
-                self.line.log.warning(
-                    "jobs wait for a hook that is not configured; write it again, or drop them by scpd queue",
-                    hook=one.name,
-                    waiting=one.waiting,
-                    studies=one.studies,
-                )
+        if self._directory and self._directory.absolute() != self.line.directory:
+            self._log.warning("reload: queue.directory is another, and takes effect at the next start")
+        quiet = {name: hook.seconds_of_quiet for name, hook in self._hooks.items() if hook.on == "study"}
+        self.line.follow(Orders(self._targets, quiet))
+
+    def discard(self) -> None:
+        """Give back what was opened, since it will never :meth:`begin`."""
+        if self.line and self._is_opener:
+            self.line.close()
 
     @property
     def directory(self) -> Path | None:
-        """Where the queue is that is open; None where there is none."""
-        return self.line.queue.database.path.parent if self.line.queue else None
+        """Where the queue is; None where no hook of this configuration needs one."""
+        return self.line.directory if self.line and self._hooks else None
 
     def trouble(self) -> str:
         """Why nothing can be promised at the moment, or nothing: instances with hooks are answered A700 then."""
-        return self.line.queue.database.trouble() if self.line.queue else ""
+        return self.line.queue.database.trouble() if self.line and self._hooks else ""
 
     def standings(self) -> list[HookStanding]:
-        """How the hooks stand, those in the configuration first."""
-        queue, open_studies = self.line.queue, self.line.studies
-        error = ""
-        jobs: Mapping[str, Standing] = {}
-        try:
-            jobs = queue.standings() if queue else {}
-        except QueueError as failure:
-            error = str(failure)
-        underway = open_studies.waiting() if open_studies else {}
-        return [self._standing(name, jobs, underway, error) for name in dict.fromkeys((*self._hooks, *jobs, *underway))]
-
-    def _standing(
-        self, name: str, jobs: Mapping[str, Standing], underway: Mapping[str, int], error: str
-    ) -> HookStanding:
-        job, runner = jobs.get(name, _NOTHING), self.line.runners.get(name)
-        running = runner.running if runner else 0
-        return HookStanding(
-            name=name,
-            is_configured=name in self._hooks,
-            waiting=max(0, job.waiting - running),
-            running=running,
-            set_aside=job.set_aside,
-            studies=underway.get(name, 0),
-            oldest_waiting_seconds=job.oldest,
-            last_error=error or (runner.last_error if runner else ""),
-        )
+        """How the hooks stood some seconds ago, those in the configuration first. Waits for no disk."""
+        seen = {one.name: one for one in self.line.standings()} if self.line else {}
+        return [
+            seen.get(name, HookStanding(name))._replace(is_configured=name in self._hooks)
+            for name in dict.fromkeys((*self._hooks, *seen))
+        ]
 
     def close(self) -> None:
         """Wait a little for what is being done; the rest stays in the queue for the next start."""
-        self.line.close()
+        if self.line:
+            self.line.close()
 
 
-class _Line:
-    """What outlives a reload: the open queue, the studies on their way, and a runner for each hook there ever was."""
-
-    def __init__(self) -> None:
-        self.log = logger("hooks")
-        self.queue: Queue | None = None
-        self.studies: Studies | None = None
-        self.runners: dict[str, Runner] = {}
-        self._directory = Path()
-
-    def open(self, directory: Path, where: str) -> None:
-        """Open the queue, where it is not open already. Raises :class:`ConfigurationError`."""
-        if self.queue:
-            if directory.absolute() != self._directory:
-                self.log.warning("reload: queue.directory is another, and takes effect at the next start")
-            return
-        try:
-            self.queue, self.studies = _opened(directory)
-        except QueueError as error:
-            raise ConfigurationError([f"{where}: queue.directory: {error}"]) from error
-        self._directory = directory.absolute()
-
-    def close(self) -> None:
-        if not self.queue or not self.studies:
-            return
-        self.studies.stop()
-        for runner in self.runners.values():
-            runner.stop()
-        deadline = time.monotonic() + _LAST_JOBS
-        for runner in self.runners.values():
-            runner.join(deadline)
-        self.queue.close(_LAST_WRITES)
-
-
-def _opened(directory: Path) -> tuple[Queue, Studies]:
-    """The queue, with what an earlier process left in it. Raises :class:`QueueError`."""
-    queue = Queue(directory, studies.SCHEMA)
-    underway = Studies(queue)
+def _opened(directory: Path, where: str) -> Line:
     try:
-        underway.recover()
-        queue.recover(lambda payload: os.path.lexists(payload["path"]))
-    except QueueError:
-        queue.close(_LAST_WRITES)
-        raise
-    return queue, underway
+        return Line(directory)
+    except QueueError as error:
+        raise ConfigurationError([f"{where}: queue.directory: {error}"]) from error
 
 
 def queue_directory(config: Config) -> Path | None:

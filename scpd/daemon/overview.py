@@ -17,7 +17,8 @@ from scpd.transport.connection import address_text
 from scpd.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from scpd.config import Config, ServerConfig
     from scpd.daemon.build import Parts
@@ -71,11 +72,8 @@ class Overview:
             __version__,
             situation.started,
             situation.state == "stopping",
-            [
-                *(self._server(config, server) for config, server in situation.pairs()),
-                *map(_leaving, situation.fleet.leaving),
-            ],
-            [self._store(store) for store in situation.parts.stores.values()],
+            list(self._servers()),
+            [self._directory(stores) for stores in self._stores()],
             list(self._queues()),
             situation.reloads,
             self._shown(situation.config),
@@ -107,15 +105,15 @@ class Overview:
             yield Part(f"listener {server.name}", not why, why or address_text(server.address))
             if config.tls:
                 yield _certificate(server.name, situation.parts.days_left(server.name))
-        for store in situation.parts.stores.values():
-            trouble = situation.watch.sight(store).trouble
-            yield Part(f"storage {store.directory}", not trouble, trouble)
+        for stores in self._stores():
+            trouble = next(filter(None, (situation.watch.sight(store).trouble for store in stores)), "")
+            yield Part(f"storage {stores[0].directory}", not trouble, trouble)
         if hooks := situation.parts.hand_overs.directory:
             trouble = situation.parts.hand_overs.trouble()
             yield Part(f"queue {hooks}", not trouble, trouble)
         for queue in self._queues():
             # Receiving goes on without what takes its messages: a load balancer need not know.
-            yield Part(f"{queue.kind} {queue.name}", is_ready=True, why=queue.trouble)
+            yield Part(f"{queue.kind} {queue.name}", is_ready=True, why=queue.trouble, in_trouble=bool(queue.trouble))
 
     def _shown(self, config: Config) -> str:
         """What is in force; made anew only where it is another, since it is asked for every few seconds."""
@@ -123,24 +121,39 @@ class Overview:
             self._configuration = config, effective(config)
         return self._configuration[1]
 
-    def _server(self, config: ServerConfig, server: Server) -> ServerFacts:
-        return ServerFacts(
-            server.name,
-            config.ae_title,
-            address_text(server.address),
-            config.tls.profile if config.tls else "",
-            self._situation.parts.days_left(server.name),
-            **server.state(),
+    def _servers(self) -> Iterator[ServerFacts]:
+        """One of each name, as names are what is counted by: those that a reload took away are told with the new one.
+
+        Where there is no new one, they are told as long as associations of theirs go on.
+        """
+        leaving: dict[str, list[Server]] = {}
+        for server in self._situation.fleet.leaving:
+            leaving.setdefault(server.name, []).append(server)
+        for config, server in self._situation.pairs():
+            yield self._server(config, [server, *leaving.pop(server.name, ())])
+        for servers in leaving.values():
+            yield _leaving(servers)
+
+    def _server(self, config: ServerConfig, servers: Sequence[Server]) -> ServerFacts:
+        return _facts(servers)._replace(
+            ae_title=config.ae_title,
+            tls=config.tls.profile if config.tls else "",
+            certificate_days=self._situation.parts.days_left(servers[0].name),
             most_associations=config.limits.associations,
-            live=server.live(),
-            refusals=server.statistics.refusals,
-            counts=server.counts(),
         )
 
-    def _store(self, store: Store) -> StoreFacts:
-        space = self._situation.watch.sight(store).space
-        size, free, files = space or (-1, -1, -1)
-        return StoreFacts(str(store.directory), size, free, store.policy.reserve, files)
+    def _stores(self) -> list[list[Store]]:
+        """The stores by their directories, which several servers may use, each under rules of its own."""
+        found: dict[Path, list[Store]] = {}
+        for store in self._situation.parts.stores.values():
+            found.setdefault(store.directory, []).append(store)
+        return list(found.values())
+
+    def _directory(self, stores: Sequence[Store]) -> StoreFacts:
+        spaces = (self._situation.watch.sight(store).space for store in stores)
+        size, free, files = next(filter(None, spaces), (-1, -1, -1))
+        reserve = max(store.policy.reserve for store in stores)
+        return StoreFacts(str(stores[0].directory), size, free, reserve, files)
 
     def _queues(self) -> Iterator[QueueFacts]:
         log = self._situation.log
@@ -152,24 +165,33 @@ class Overview:
             trouble = f"is away, {standing.waiting} messages wait" if standing.is_away else ""
             yield QueueFacts("audit", standing.name, standing.waiting, 0, 0.0, trouble)
         for hook in self._situation.parts.hand_overs.standings():
-            trouble = hook.last_error if hook.is_configured else "is not configured any more"
+            aside = f"{hook.set_aside} jobs were set aside" if hook.set_aside else ""
+            trouble = hook.last_error or aside if hook.is_configured else "is not configured any more"
             yield QueueFacts("hook", hook.name, hook.waiting, hook.set_aside, hook.oldest_waiting_seconds, trouble)
 
 
-def _leaving(server: Server) -> ServerFacts:
-    """A server that a reload took away, as long as associations of it go on."""
+def _facts(servers: Sequence[Server]) -> ServerFacts:
+    """What servers of one name tell of themselves, the one that listens first."""
+    states = [server.state() for server in servers]
     return ServerFacts(
-        f"{server.name} at {address_text(server.address)}, leaving",
-        "",
-        address_text(server.address),
-        "",
-        None,
-        **server.state(),
+        servers[0].name,
+        ae_title="",
+        address=address_text(servers[0].address),
+        tls="",
+        certificate_days=None,
+        associations=sum(state["associations"] for state in states),
+        connections=sum(state["connections"] for state in states),
+        turned_away=states[0]["turned_away"],
         most_associations=0,
-        live=server.live(),
-        refusals=(),
-        counts=server.counts(),
+        live=[live for server in servers for live in server.live()],
+        refusals=servers[0].statistics.refusals,
+        counts=servers[0].counts(),
     )
+
+
+def _leaving(servers: Sequence[Server]) -> ServerFacts:
+    facts = _facts(servers)
+    return facts._replace(address=f"{facts.address}, leaving")
 
 
 def _certificate(server: str, days: int | None) -> Part:

@@ -10,16 +10,19 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
-from scpd.config import difference, load
+from scpd.config import difference
 from scpd.daemon import build
 from scpd.daemon.fleet import Fleet
-from scpd.daemon.handover import PATIENCE_AT_THE_END
+from scpd.daemon.line import PATIENCE_AT_THE_END
 from scpd.daemon.overview import Overview, Situation
 from scpd.daemon.pulse import Pulse
 from scpd.daemon.reception import Reception
+from scpd.daemon.reloading import Reloading
 from scpd.daemon.surroundings import Surroundings
 from scpd.daemon.systemd import Notifier, watchdog_seconds
 from scpd.errors import ConfigurationError, ScpdError
@@ -35,7 +38,8 @@ if TYPE_CHECKING:
     from scpd.daemon.signals import Signals
     from scpd.telemetry.sink import Sink
 
-_DRAINED = 0
+# Beside signals, what this process tells itself.
+_DRAINED, _BUILT = 0, 255
 # How long the audit trail may take at the end (seconds); what is in a spool goes out after the next start.
 _LAST_MESSAGES = 5.0
 _DAY = 24 * 3600.0
@@ -69,6 +73,9 @@ class Supervisor:
         self._reception = Reception(overview)
         self._pulse = Pulse(self._now, overview, self._notifier, watched, self._log)
         self._look_due = time.monotonic() + _DAY
+        self._reloading: Reloading | None = None
+        self._again = False
+        self._began = 0.0
 
     def run(self) -> int:
         """Start, serve, stop."""
@@ -121,6 +128,7 @@ class Supervisor:
                     count=len(store.swept),
                     names=list(store.swept[:20]),
                 )
+                store.swept = ()  # told, and not again at each reload
 
     def _tell_of_servers(self) -> None:
         for configured, started in self._now.pairs():
@@ -152,55 +160,84 @@ class Supervisor:
                 self._tell_state()
             elif number == signal.SIGHUP:
                 self._reload()
+            elif number == _BUILT:
+                self._go_over()
             self._pulse.beat()
             self._look_around()
 
     def _reload(self) -> None:
         """SIGHUP: the file as it is now, with all that it names; a fault, and nothing has changed."""
+        if self._reloading:
+            self._again = True  # the file may have changed since it was read
+            return
+        self._began = time.monotonic()
         self._notifier.reloading()
-        reloads = self._now.reloads._replace(last=datetime.now().astimezone(), faults=())
-        try:
-            self._load_anew()
-        except ScpdError as error:
-            faults = error.faults if isinstance(error, ConfigurationError) else (str(error),)
-            for fault in faults:
-                self._log.error("reload: a fault", fault=fault)
-            self._log.error("reload failed: nothing has changed", faults=len(faults))
-            self._now.reloads = reloads._replace(failed=reloads.failed + 1, faults=faults)
-        else:
-            self._now.reloads = reloads._replace(done=reloads.done + 1)
-        self._notifier.ready(self._pulse.status())
-
-    def _load_anew(self) -> None:
-        """Load, check, build, and only then go over to it. Raises :class:`ScpdError` where nothing has changed."""
         if self._path is None:
-            raise ScpdError("scpd was started without a configuration file, so there is none to read again")
-        began, now = time.monotonic(), self._now
-        config = load(self._path)
-        parts = self._built(config, now.parts)
-        endpoint = self._reception.prepared(config.admin)
+            self._tell_of_failure(ScpdError("scpd was started without a configuration file: none can be read again"))
+            return
+        before = self._now.parts
+        done = partial(self._signals.put, _BUILT)
         try:
+            self._reloading = Reloading(self._path, lambda config: self._built(config, before), done)
+        except RuntimeError as error:  # no thread
+            self._tell_of_failure(error)
+
+    def _go_over(self) -> None:
+        """To what was built; the outcome, whatever it is, ends the reload."""
+        reloading, self._reloading = self._reloading, None
+        try:
+            if reloading:
+                self._adopt(*reloading.result())
+        except (ScpdError, OSError, RuntimeError) as error:  # a new listener may lack a descriptor, or a thread
+            self._tell_of_failure(error)
+        if self._again:
+            self._again = False
+            self._reload()
+
+    def _adopt(self, config: Config, parts: Parts) -> None:
+        """All of it, or nothing: raises where nothing has changed."""
+        now = self._now
+        endpoint = None
+        try:
+            endpoint = self._reception.prepared(config.admin)
             now.fleet.man(parts.posts)
-        except ScpdError:
+        except BaseException:
             self._reception.spurn(endpoint)
+            parts.discard()
             raise
+        # From here on nothing fails.
+        before, now.config, now.parts = now.config, config, parts
         parts.begin()
         self._reception.adopt(endpoint, config.admin)
-        before, now.config, now.parts = now.config, config, parts
         self._tell_of_stores(parts)
         self._tell_of_servers()
         changes = difference(before, config)
         for key in ("logging", "audit"):
             if getattr(before, key) != getattr(config, key):
                 self._log.warning(f"reload: {key} is another, and takes effect at the next start; restart scpd for it")
-        self._log.info("reloaded", changes=changes, seconds=round(time.monotonic() - began, 3))
+        now.reloads = now.reloads._replace(done=now.reloads.done + 1, last=_this_moment(), faults=())
+        self._log.info("reloaded", changes=changes, seconds=round(time.monotonic() - self._began, 3))
+        self._notifier.ready(self._pulse.status())
+
+    def _tell_of_failure(self, error: Exception) -> None:
+        faults = error.faults if isinstance(error, ConfigurationError) else (str(error),)
+        for fault in faults:
+            self._log.error("reload: a fault", fault=fault)
+        self._log.error("reload failed: nothing has changed", faults=len(faults))
+        reloads = self._now.reloads
+        self._now.reloads = reloads._replace(failed=reloads.failed + 1, last=_this_moment(), faults=faults)
+        self._notifier.ready(self._pulse.status())
 
     def _look_around(self) -> None:
         """Once a day: certificates expire, and files go, while nobody reads the log of the start."""
         if time.monotonic() < self._look_due:
             return
         self._look_due = time.monotonic() + _DAY
-        surroundings = Surroundings(self._now.config)
+        with suppress(RuntimeError):  # no thread: tomorrow, then
+            threading.Thread(target=self._look, args=(self._now.config,), name="look", daemon=True).start()
+
+    def _look(self, config: Config) -> None:
+        surroundings = Surroundings(config)
         for what in (*surroundings.faults, *surroundings.warnings):
             self._log.warning(what)
 
@@ -224,6 +261,10 @@ class Supervisor:
         while self._signals.next(self._pulse.patience()) not in (_DRAINED, signal.SIGTERM, signal.SIGINT):
             self._pulse.beat()
         fleet.abort("this server is stopping")
+
+
+def _this_moment() -> datetime:
+    return datetime.now().astimezone()
 
 
 def _drain(signals: Signals, fleet: Fleet, deadline: float) -> None:

@@ -104,9 +104,10 @@ def _audit(audit: AuditConfig | None) -> Iterator[tuple[str, str]]:
         yield "audit.destinations", "there is none; write one, as in - {kind: file, path: /var/log/scpd/audit.log}"
     if audit.spool:
         yield from _directory("audit.spool", audit.spool)
+    places = [(one.kind, one.path if one.kind == "file" else one.address) for one in audit.destinations]
     for number, one in enumerate(audit.destinations):
-        if one in audit.destinations[:number]:
-            yield f"audit.destinations[{number}]", "stands twice; keep one of the two"
+        if places[number] in places[:number]:
+            yield f"audit.destinations[{number}]", "another one before it goes to the same place; keep one of the two"
         if one.kind == "file":
             place, path = f"audit.destinations[{number}].path", one.path.absolute()
             if mounts.nearest(path.parent) != path.parent or not path.parent.is_dir():

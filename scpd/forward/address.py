@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from scpd.names import quote
-
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -20,17 +18,17 @@ class Address(NamedTuple):
 
 
 def parse_url(url: str) -> Address:
-    """The parts of an address. Raises :class:`ValueError` with what is wrong."""
+    """The parts of an address. Raises :class:`ValueError` with what is wrong, without the address: it may be secret."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
         host = port = None
     if not host or parts.scheme not in _PORTS or not url.isascii() or not url.isprintable() or " " in url:
-        raise ValueError(f"{quote(url)} is not an address; write https://host/path")
+        raise ValueError("this is not an address; write https://host/path")
     if parts.username is not None:
         raise ValueError("the address names a user, and scpd signs with secret instead; write https://host/path")
     if parts.fragment:
-        raise ValueError(f"{quote(url)} has a fragment, which no server gets; leave out # and what follows")
+        raise ValueError("the address has a fragment, which no server gets; leave out # and what follows")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Address(host, _PORTS[parts.scheme] if port is None else port, target, parts.scheme == "https")

@@ -86,6 +86,16 @@ class Record:
         self._told = False
         self._contexts: Mapping[int, AcceptedContext] = {}
         self._used: set[int] = set()
+        statistics.follow(self.tally, connection)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is an association now; once it is told of there is none, though its connection may linger."""
+        return self.associated and not self._told
+
+    def gone(self) -> None:
+        """The connection is gone too."""
+        self._statistics.pour(self.tally)
 
     def requested(self, request: AssociateRQ) -> None:
         """An A-ASSOCIATE-RQ came."""
@@ -106,12 +116,12 @@ class Record:
         place = where(rejection.key) if rejection.key else ""
         said = words(rejection.answer)
         deciding = {"key": rejection.key, "where": place} if rejection.key else {}
-        self._log.warning("association rejected", **self._facts, rejection=said, why=rejection.why, **deciding)
         calling, called = self._facts["calling"], self._facts["called"]
         refusal = Refusal(self._since, self.connection.peer, calling, called, said, rejection.why, rejection.key, place)
         self._statistics.rejected(refusal, reason(rejection.answer))
         if rejection.key.startswith("user_identity"):
             self._statistics.identity_failed(self._facts.get("identity", "none"))
+        self._log.warning("association rejected", **self._facts, rejection=said, why=rejection.why, **deciding)
 
     def established(self, agreement: Agreement) -> None:
         """The association was accepted."""

@@ -7,12 +7,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from scpd.errors import ScpdError
 from scpd.identity.rates import Buckets, Rate
 from scpd.server.capacity import Capacity, CapacityLimits
 from scpd.server.record import Record, new_id
 from scpd.server.worker import Terms, Worker
 from scpd.telemetry.logs import logger
-from scpd.telemetry.statistics import Statistics
+from scpd.telemetry.statistics import Books
 from scpd.transport.connection import Connection, address_text
 from scpd.transport.listener import Listener, address_of
 from scpd.transport.tls import SecureConnection
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import ssl
 
     from scpd.server.record import Live
-    from scpd.telemetry.statistics import Counts
+    from scpd.telemetry.statistics import Counts, Statistics
     from scpd.transport.listener import Where
 
 _SECONDS_BETWEEN_COMPLAINTS = 60.0
@@ -41,7 +42,7 @@ class Plan(NamedTuple):
 class Server:
     """Takes connections on one address and serves each on a thread of its own.
 
-    ``statistics`` has what is counted of them, ``turned_away`` how many were closed for their address.
+    What is counted of them goes into the ``books`` under the name that it had when they came.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Server:
         terms: Terms,
         limits: CapacityLimits,
         tls: ssl.SSLContext | None = None,
+        books: Books | None = None,
     ) -> None:
         self._plan = Plan(name, terms, limits, tls)
         self.capacity = Capacity(limits)
@@ -64,14 +66,18 @@ class Server:
         self._changed = threading.Condition(self._lock)
         self._stopping = threading.Lock()
         self._complained = float("-inf")
-        self.turned_away = 0
-        self.statistics = Statistics()
+        self._books = Books() if books is None else books
         self._told = Buckets(Rate(1, _SECONDS_BETWEEN_COMPLAINTS))
 
     @property
     def name(self) -> str:
         """What it is called in logs."""
         return self._plan.name
+
+    @property
+    def statistics(self) -> Statistics:
+        """What was counted under its name, by itself or by others that had it."""
+        return self._books[self.name]
 
     @property
     def terms(self) -> Terms:
@@ -87,8 +93,14 @@ class Server:
         """Listen and serve, in threads of its own. Raises :class:`~scpd.errors.ScpdError` when it cannot listen."""
         self._listener = Listener(self._address)
         serve, hand_over = self._listener.serve, (self._take, self._scarce)
-        self._accepting = threading.Thread(target=serve, args=hand_over, name=f"listen {self.name}", daemon=True)
-        self._accepting.start()
+        accepting = threading.Thread(target=serve, args=hand_over, name=f"listen {self.name}", daemon=True)
+        try:
+            accepting.start()
+        except RuntimeError as error:
+            self._listener.close()
+            self._listener = None
+            raise ScpdError(f"cannot listen: {error}") from error
+        self._accepting = accepting
 
     def silence(self) -> float:
         """For how many seconds the accept loop has owed a sign of life; asks for the next one."""
@@ -99,18 +111,16 @@ class Server:
         return {
             "associations": len(self.capacity),
             "connections": len(self._workers),
-            "turned_away": self.turned_away,
+            "turned_away": self.statistics.turned_away,
         }
 
     def live(self) -> list[Live]:
         """The associations that go on, in the order they came."""
-        return [record.live() for record in self._records() if record.associated]
+        return [record.live() for record in self._records() if record.is_live]
 
     def counts(self) -> Counts:
-        """What was counted since the start, up to this moment."""
-        with self._lock:  # nothing is poured meanwhile: what is over is not counted twice
-            living = [(record.tally, record.connection.received, record.connection.sent) for record in self._records()]
-            return self.statistics.counts(living)
+        """What was counted under its name since the process began, up to this moment."""
+        return self.statistics.counts()
 
     def _records(self) -> list[Record]:
         return [record for record in list(self._workers.values()) if record]
@@ -118,7 +128,7 @@ class Server:
     def abort_one(self, association_id: str, why: str) -> bool:
         """End one association with an A-ABORT; whether it is there."""
         for record in self._records():
-            if record.association_id == association_id and record.associated:
+            if record.association_id == association_id and record.is_live:
                 record.connection.interrupt(why)
                 return True
         return False
@@ -133,8 +143,9 @@ class Server:
         with self._stopping:
             if self._listener and self._accepting:
                 self._listener.stop()
-                self._accepting.join()
-                self._listener.close()
+                self._accepting.join(_SECONDS_TO_SAY_GOODBYE)
+                if not self._accepting.is_alive():  # else it is stuck, and only the end of the process ends it
+                    self._listener.close()
 
     def drain(self, deadline: float) -> bool:
         """Wait until all associations have ended or ``deadline`` (monotonic) has come; whether all have."""
@@ -170,7 +181,8 @@ class Server:
     def _turn_away(self, sock: socket.socket, host: str, key: str, plan: Plan) -> None:
         """Close what an access rule keeps out by its address alone, and say so once a minute for each address."""
         sock.close()
-        self.turned_away += 1
+        statistics = self._books[plan.name]
+        statistics.turn_away()
         if self._told.take(host, time.monotonic()):
             self._log.warning(
                 "connection turned away",
@@ -179,12 +191,12 @@ class Server:
                 why="its address is not let in",
                 key=key,
                 where=plan.terms.where(key),
-                turned_away=self.turned_away,
+                turned_away=statistics.turned_away,
             )
 
     def _work(self, connection: Connection, plan: Plan) -> None:
         try:
-            record = Record(new_id(), plan.name, connection, self._log, self.statistics)
+            record = Record(new_id(), plan.name, connection, self._log, self._books[plan.name])
             with self._lock:
                 self._workers[connection] = record
             Worker(connection, plan.terms, self.capacity, record, self._left_association).run()
@@ -203,9 +215,9 @@ class Server:
         self.capacity.leave(connection)
         with self._lock:
             record = self._workers.pop(connection, None)
-            if record:
-                self.statistics.pour(record.tally, connection.received, connection.sent)
             self._changed.notify_all()
+        if record:
+            record.gone()
 
     def _scarce(self, error: OSError | MemoryError) -> None:
         what = error.strerror if isinstance(error, OSError) else "no memory"

@@ -39,6 +39,8 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_MODE, _DIRECTORY_MODE = 0o640, 0o750
 # What is stored meanwhile goes through descriptors to the disk that was opened, so it is safe there.
 _SECONDS_BETWEEN_LOOKS = 0.1
+# What is written to see whether there is room: a block of the file system, and never brought to the disk.
+_A_LITTLE = bytes(4096)
 # File systems without hard links say one of these.
 _NO_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK))
 
@@ -65,7 +67,7 @@ def out_of_resources(error: OSError, doing: str) -> StoreError:
     return StoreError(OUT_OF_RESOURCES, f"{doing}: {error.strerror or error}")
 
 
-def _close(*descriptors: int) -> None:
+def _close(descriptors: Sequence[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
 
@@ -84,19 +86,23 @@ class Store:
         self._looked = float("-inf")
         # Since when an instance waits for the disk, by its temporary name: as it begins, grows, and gets its place.
         self.waits: dict[str, float] = {}
+        opened: list[int] = []
+        self.close = weakref.finalize(self, _close, opened)
         try:
             directory.mkdir(_DIRECTORY_MODE, parents=True, exist_ok=True)
             self._root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            opened.append(self._root)
             with suppress(FileExistsError):
                 os.mkdir(SPOOL, _DIRECTORY_MODE, dir_fd=self._root)
             self._spool = os.open(SPOOL, _DIRECTORY, dir_fd=self._root)
+            opened.append(self._spool)
             self.swept = self._sweep()
             self._try_writing()
         except OSError as error:
+            self.close()
             raise ScpdError(f"the storage directory {directory} cannot be used: {error.strerror}") from error
         status = os.fstat(self._root)
         self._identity = (status.st_dev, status.st_ino)
-        self.close = weakref.finalize(self, _close, self._spool, self._root)
 
     def space(self) -> Space:
         """How much there is on the file system."""
@@ -111,12 +117,15 @@ class Store:
 
     def trouble(self) -> str:
         """Why the next instance would be refused, or nothing. Waits as long as the file system does."""
+        doing = "storage.directory"
         try:
             self._look()
+            doing = f"nothing can be written to {SPOOL}"
+            self._try_writing(_A_LITTLE)
         except StoreError as error:
             return error.what
         except OSError as error:
-            return f"storage.directory: {error.strerror}"
+            return f"{doing}: {error.strerror}"
         return ""
 
     def slowest(self) -> float:
@@ -168,10 +177,15 @@ class Store:
         fcntl.flock(self._spool, fcntl.LOCK_SH)
         return names
 
-    def _try_writing(self) -> None:
+    def _try_writing(self, data: bytes = b"") -> None:
+        """Do what the begin of an instance needs, and undo it; ``data`` also asks for room."""
         name = f"{_OURS}-{next(_NUMBERS)}"
-        os.close(os.open(name, _NEW_FILE, _FILE_MODE, dir_fd=self._spool))
-        os.unlink(name, dir_fd=self._spool)
+        descriptor = os.open(name, _NEW_FILE, _FILE_MODE, dir_fd=self._spool)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+        finally:
+            os.unlink(name, dir_fd=self._spool)
 
     def _open_directory(self, components: Sequence[str]) -> int:
         """The descriptor of a directory below the root, made where it is missing; the caller closes it."""

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
@@ -38,7 +39,7 @@ def configure(level: str, form: str, stream: TextIO) -> Sink:
     sink = Sink(stream, (lambda count: _with_priority(None, "warning", lost(count))) if in_journal else lost)
     processors: list[Processor] = [
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=False),
+        _timestamp,
         structlog.processors.format_exc_info,
     ]
     if console:
@@ -107,6 +108,12 @@ def _one_line(_: Any, __: str, event: EventDict) -> str:
     words += [f"{key}={value!r:.{_LONGEST_VALUE}}" for key, value in event.items()]
     line = " ".join(words)
     return "\n".join([line, *map(_indented, exception.split("\n"))]) if exception else line
+
+
+def _timestamp(_: Any, __: str, event: EventDict) -> EventDict:
+    """Local time with its offset, so that the hour that the change of the clock repeats is told apart."""
+    event["timestamp"] = datetime.now().astimezone().isoformat(timespec="milliseconds")
+    return event
 
 
 def _lost_on_console(count: int) -> str:

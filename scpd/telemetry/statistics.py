@@ -1,7 +1,7 @@
 """What is counted of associations: cheap where messages are served, whole where somebody asks.
 
-A worker counts into the tally of its own association, which nobody else writes to, so that counting needs no lock.
-When the association is over its tally is poured into the statistics of the server. Knows no format of metrics.
+A worker counts into the tally of its own connection, which nobody else writes to, so that counting needs no lock.
+When the connection is gone its tally is poured into the statistics of the server. Knows no format of metrics.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections import Counter, deque
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+
+from scpd.names import is_uid
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
@@ -20,6 +22,9 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 OTHERS = "others"
 """Stands for what peers call themselves and ask for, once there is too much of it."""
+
+NO_UID = "no UID"
+"""Stands for what peers ask for and is none."""
 
 Label = TypeVar("Label", bound="Hashable")
 
@@ -77,6 +82,13 @@ class Tally:
             self.times.setdefault(operation, Histogram()).add(times)
 
 
+class Traffic(Protocol):
+    """A connection, as far as it is counted; bytes."""
+
+    received: int
+    sent: int
+
+
 class Refusal(NamedTuple):
     """An association that was rejected; text of the peer is quoted. ``key`` and ``where`` may be empty."""
 
@@ -110,10 +122,15 @@ class Counts(NamedTuple):
 
 
 class Statistics:
-    """The counts of one server. All methods may be called from any thread."""
+    """The counts of one server. All methods may be called from any thread.
+
+    ``turned_away`` is how many connections were closed for their address.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._living: dict[Tally, Traffic] = {}
+        self.turned_away = 0
         self._associations: Counter[tuple[str, str, str, str]] = Counter()
         self._ended: Counter[str] = Counter()
         self._rejected_contexts: Counter[tuple[str, str]] = Counter()
@@ -124,12 +141,18 @@ class Statistics:
         self._bytes = [0, 0]
         self._refusals: deque[Refusal] = deque(maxlen=_MOST_REFUSALS)
 
+    def turn_away(self) -> None:
+        """A connection was closed for its address."""
+        with self._lock:
+            self.turned_away += 1
+
     def accepted(self, calling: str, called: str, rejected_contexts: Iterable[tuple[str, str]]) -> None:
         """An association was accepted; the contexts it was refused, by abstract syntax and reason."""
         with self._lock:
             _count(self._associations, (calling, called, "accepted", ""), (OTHERS, OTHERS, "accepted", ""))
-            for context in rejected_contexts:
-                _count(self._rejected_contexts, context, (OTHERS, context[1]))
+            for abstract_syntax, why in rejected_contexts:
+                context = abstract_syntax if is_uid(abstract_syntax) else NO_UID, why
+                _count(self._rejected_contexts, context, (OTHERS, why))
 
     def rejected(self, refusal: Refusal, reason: str) -> None:
         """An association was rejected, for a ``reason`` in the standard's words."""
@@ -154,27 +177,34 @@ class Statistics:
             self._ended[how] += 1
             self._lasted.observe(seconds)
 
-    def pour(self, tally: Tally, received: int, sent: int) -> None:
-        """What a connection that is gone has counted; bytes."""
+    def follow(self, tally: Tally, traffic: Traffic) -> None:
+        """A connection is there, and what it counts is counted here until it is poured."""
         with self._lock:
-            self._tally.add(tally)
-            self._bytes[0] += received
-            self._bytes[1] += sent
+            self._living[tally] = traffic
 
-    def counts(self, living: Iterable[tuple[Tally, int, int]]) -> Counts:
-        """All there is, with the tallies and bytes of the connections that are there now."""
+    def pour(self, tally: Tally) -> None:
+        """A connection that was followed is gone: what it has counted stays."""
+        with self._lock:
+            traffic = self._living.pop(tally)
+            self._tally.add(tally)
+            self._bytes[0] += traffic.received
+            self._bytes[1] += traffic.sent
+
+    def counts(self) -> Counts:
+        """All there is up to this moment."""
         tally, lasted = Tally(), Histogram()
         with self._lock:
+            living = list(self._living.items())  # who is poured from now on is not counted twice
             tally.add(self._tally)
             lasted.add(self._lasted)
             received, sent = self._bytes
             associations, ended = dict(self._associations), dict(self._ended)
             contexts, failures = dict(self._rejected_contexts), dict(self._identity_failures)
             handshakes = self._failed_handshakes
-        for its_tally, its_received, its_sent in living:
+        for its_tally, traffic in living:
             tally.add(its_tally)
-            received += its_received
-            sent += its_sent
+            received += traffic.received
+            sent += traffic.sent
         return Counts(associations, ended, contexts, failures, handshakes, tally, lasted, received, sent)
 
     @property
@@ -182,6 +212,13 @@ class Statistics:
         """The last associations that were rejected, the latest first."""
         with self._lock:
             return tuple(reversed(self._refusals))
+
+
+class Books(dict[str, Statistics]):
+    """The statistics of each name, begun where there are none yet: whoever takes a name up again goes on with them."""
+
+    def __missing__(self, name: str) -> Statistics:
+        return self.setdefault(name, Statistics())  # of two threads that miss it at once, the first
 
 
 def _count(counter: Counter[Label], label: Label, instead: Label) -> None:

@@ -34,14 +34,18 @@ class Listener:
     """
 
     def __init__(self, where: Where) -> None:
+        wakes: tuple[socket.socket, socket.socket] | tuple[()] = ()
         try:
+            wakes = socket.socketpair()
+            self._wake_reader, self._wake_writer = wakes
             self._socket = listen(*where) if isinstance(where, tuple) else _joined(where)
         except OSError as error:
+            for one in wakes:
+                one.close()
             host, port = address_of(where)
             raise ScpdError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
         self._is_inherited = not isinstance(where, tuple)
-        self._wake_reader, self._wake_writer = socket.socketpair()
         self._reserve = _spare_descriptor()
         self._stopped = False
         self._asked: float | None = None

@@ -257,8 +257,9 @@ class UpperLayer:
         return count
 
     def _closed(self) -> None:
-        if self.machine.allows(Event.CLOSED):
-            self._step(Event.CLOSED)
+        with self._stepping:  # between a look and a step another thread could find out first
+            if self.machine.allows(Event.CLOSED):
+                self._step(Event.CLOSED)
 
     def _step(self, event: Event, pdu: ControlPDU | None = None, reason: int = 0) -> Effect:
         with self._stepping:

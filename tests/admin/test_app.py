@@ -139,7 +139,9 @@ def test_the_machines_own_name_is_known():
     assert Hosts(()).know(f"{socket.gethostname()}:1")
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "2130706433.x"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "2130706433.x", "[::::]"]
+)
 def test_another_host_is_421_whatever_is_asked(site, host):
     one = site()
     for answer in (one.get("/", Host=host), one.get("/live", Host=host)):
@@ -268,7 +270,7 @@ def test_a_form_of_another_page_is_refused(site):
     one = site()
     body = f"token={TOKEN}"
     form = {"Content_Type": "application/x-www-form-urlencoded"}
-    for origin in ("http://evil.example", "null", "http://127.0.0.1:1"):
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:1", "http://[", "//", one.url[7:], f"{one.url}/"):
         assert one.ask("POST", ABORT, body, Origin=origin, **form).status == 403
     assert not one.daemon.aborted
     assert one.ask("POST", ABORT, body, Origin=one.url, **form).status == 303

@@ -200,6 +200,15 @@ def test_what_is_not_ready_comes_first_and_says_why():
     assert "1 part is not ready." in found.text()
 
 
+def test_what_is_ready_and_in_trouble_comes_before_what_is_well():
+    """Hooks that fail keep nobody from storing, and are not as they should be."""
+    found = tree(parts=(Part("a", True, ""), Part("hook x", True, "exit status 1", in_trouble=True)))
+    assert found.all("title")[0][2].startswith("Ready")
+    parts = [text for tag, _, text in found.found if tag == "li"][:2]
+    assert parts == ["hook x Lookexit status 1", "a Ready"]
+    assert "Associations are served. 1 part needs a look." in found.text()
+
+
 def test_an_association_has_its_facts_and_its_button():
     found = tree()
     row = next(text for tag, about, text in found.found if about.get("id") == "association-abc123-1")

@@ -63,7 +63,7 @@ def test_what_was_set_aside_is_listed_with_its_reason_and_no_path(command, queue
     assert out[1].startswith("two: 0 waiting, 1 set aside, the oldest ")
     assert [line.split("  ")[0] for line in out[2:]] == ["1", "2", "3"]
     assert out[2].startswith("1  one  set aside  instance 1.2.1  ")
-    assert out[2].endswith("  1 tries  exit status 1")
+    assert out[2].endswith("  1 try  exit status 1")
     assert "DOE" not in "".join(out)
     assert command("list")[1] == out
 

@@ -46,7 +46,7 @@ def test_another_content_of_the_same_secret_file_is_told(tmp_path):
 
 
 def test_a_secret_in_a_list_is_told_with_its_list(tmp_path):
-    text = "hooks: [{{kind: webhook, name: a, on: instance, url: 'http://127.0.0.1:1/', secret: {}}}]"
+    text = "hooks: [{{kind: webhook, name: a, on: instance, url: 'http://127.0.0.1:1/?t={0}', secret: {0}}}]"
     (line,) = told(tmp_path, text.format("a" * 20), text.format("b" * 20))
     assert line.startswith("servers[SCPD].hooks: [")
     assert line.endswith("which is another by now")

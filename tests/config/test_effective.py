@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from scpd.config import Config, ServerConfig, effective, load, schema
 from scpd.config.kinds import MASK
+from scpd.errors import ConfigurationError
 
 EXAMPLES = Path(__file__).parents[2] / "config"
 
@@ -44,6 +45,44 @@ def test_every_key_stands_in_it_and_groups_stay_groups():
         {"sop_classes": "verification", "transfer_syntaxes": "default", "scu_role": None, "scp_role": None},
         {"sop_classes": "storage", "transfer_syntaxes": "all", "scu_role": None, "scp_role": None},
     ]
+
+
+def test_what_a_hook_sends_in_its_address_is_not_shown_and_still_sent(tmp_path):
+    path = tmp_path / "scpd.yaml"
+    hook = {
+        "kind": "webhook",
+        "name": "a",
+        "on": "study",
+        "url": "https://x.example/a?token=S3CRET",
+        "secret": "S3CRET",
+    }
+    path.write_text(yaml.safe_dump({"hooks": [hook]}))
+    config = load(path, {})
+    (read,) = config.servers[0].hooks
+    assert read.url == hook["url"]
+    assert yaml.safe_load(effective(config))["servers"][0]["hooks"][0]["url"] == f"https://x.example/a?{MASK}"
+    assert "S3CRET" not in effective(config) + repr(config)
+    assert effective(again(config, tmp_path)) == effective(config)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://u:S3CRET@x.example/",
+        "ftp://u:S3CRET@x.example/",
+        "https://x.example/?S3CRET#a",
+        "https://[x?S3CRET",
+        "https://x.example/?S3CRET\n",
+    ],
+)
+def test_an_address_that_is_refused_is_not_repeated(tmp_path, url):
+    path = tmp_path / "scpd.yaml"
+    hook = {"kind": "webhook", "name": "a", "on": "study", "url": url, "secret": "b"}
+    path.write_text(yaml.safe_dump({"hooks": [hook]}))
+    with pytest.raises(ConfigurationError) as error:
+        load(path, {})
+    assert "hooks[0].url: " in str(error.value)
+    assert "S3CRET" not in str(error.value)
 
 
 SECRETS = """\

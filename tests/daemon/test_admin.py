@@ -99,9 +99,9 @@ def test_an_association_is_seen_and_aborted_and_its_peer_gets_an_a_abort(adminis
     client, other = connect(one.port), connect(one.port)
     assert isinstance(client.associate(calling="VICTIM"), AssociateAC)
     assert isinstance(other.associate(calling="OTHER"), AssociateAC)
-    assert echo(client) == 0
+    assert [echo(client), echo(client)] == [0, 0]  # a response is counted once it was sent: the first one is by now
     (seen,) = [live for live in living(port) if live["calling"] == "VICTIM"]
-    assert seen["messages"] == 1
+    assert seen["messages"] in (1, 2)
     path = f"/associations/{seen['association_id']}/abort"
     assert ask(port, "POST", path, Authorization="Bearer nobody-knows-it")[0] == 401
     assert ask(port, "POST", path, Authorization=f"Bearer {TOKEN}")[0] == 200

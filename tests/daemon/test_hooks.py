@@ -20,8 +20,13 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from scpd.config import load
+from scpd.daemon import line as line_module
+from scpd.daemon import watch as watch_module
+from scpd.daemon.build import Parts
 from scpd.daemon.handover import HandOvers
 from scpd.daemon.surroundings import Surroundings
+from scpd.errors import ScpdError
+from scpd.forward.queue import Queue, QueueError
 from scpd.services.service import Peer
 from scpd.services.storage import Stored
 
@@ -396,7 +401,8 @@ def stored(tmp_path, study: bytes = b"1.2", calling: str = "CT1") -> Stored:
     return Stored(Peer("10.0.0.1:1", calling, "A", "id"), "1.1", "1.2.3.4", "1.2.840.10008.1.2", values, "/s", path)
 
 
-def test_standings_say_how_each_hook_stands(hand_overs, tmp_path, wait_for):
+def test_standings_say_how_each_hook_stands(hand_overs, tmp_path, wait_for, monkeypatch):
+    monkeypatch.setattr(watch_module, "_BETWEEN_LOOKS", 0.02)
     go_on = tmp_path / "go on"
     hooks = [
         program("fails", "echo no >&2; exit 4", attempts=1),
@@ -422,6 +428,119 @@ def test_standings_say_how_each_hook_stands(hand_overs, tmp_path, wait_for):
     assert [(each.name, each.is_configured, each.set_aside) for each in two.standings()][-1] == ("fails", False, 3)
     go_on.write_text("")
     wait_for(lambda: "hangs" not in standings() or not standings()["hangs"].waiting)
+
+
+def configuration(tmp_path, **more):
+    path = tmp_path / "scpd.yaml"
+    path.write_text(yaml.safe_dump({"storage": {"directory": str(tmp_path / "store")}, **more}))
+    return load(path)
+
+
+def is_free(directory) -> bool:
+    """Whether nobody has the queue of a directory open."""
+    try:
+        Queue(directory).close(PATIENCE)
+    except QueueError:
+        return False
+    return True
+
+
+def test_what_is_discarded_leaves_the_queue_to_the_next(tmp_path):
+    config = configuration(tmp_path, hooks=[noting("a", tmp_path / "a")])
+    before = HandOvers(configuration(tmp_path))
+    one = HandOvers(config, before)
+    assert not is_free(tmp_path / "store" / ".queue")
+    one.discard()
+    assert is_free(tmp_path / "store" / ".queue")
+    two = HandOvers(config, before)
+    HandOvers(config, two).discard()
+    assert not is_free(tmp_path / "store" / ".queue"), "what is in force goes on being used"
+    two.close()
+
+
+def test_parts_that_cannot_be_built_leave_no_queue_and_no_store_open(tmp_path):
+    bind = "127.0.0.1:0"
+    (tmp_path / "file").touch()
+    servers = [
+        {"name": "good", "bind": bind, "hooks": [noting("a", tmp_path / "a")]},
+        {"name": "bad", "bind": bind, "storage": {"directory": str(tmp_path / "file")}},
+    ]
+    before = Parts(configuration(tmp_path))
+    count = len(os.listdir("/proc/self/fd"))
+    with suppress(ScpdError):
+        Parts(configuration(tmp_path, servers=servers, queue={"directory": str(tmp_path / "queue")}), before)
+    assert is_free(tmp_path / "queue")
+    assert len(os.listdir("/proc/self/fd")) == count
+    (kept,) = before.stores.values()
+    assert kept.trouble() == ""
+    before.close()
+
+
+def test_the_queue_closes_once_no_hook_is_configured_and_no_association_needs_it(tmp_path, wait_for, monkeypatch):
+    monkeypatch.setattr(watch_module, "_BETWEEN_LOOKS", 0.02)
+    queue = tmp_path / "store" / ".queue"
+    config = configuration(tmp_path, hooks=[noting("a", tmp_path / "a")])
+    one = HandOvers(config)
+    one.begin()
+    desk = one.desk(config.servers[0])
+    one = HandOvers(configuration(tmp_path), one)
+    one.begin()
+    assert (one.directory, one.trouble()) == (None, "")
+    desk.promise(stored(tmp_path)).settle(holds=True)  # of an association that began before
+    wait_for(lambda: [(each.name, each.is_configured, each.waiting) for each in one.standings()] == [("a", False, 1)])
+    assert not is_free(queue)
+    del desk
+    wait_for(lambda: is_free(queue))
+    assert one.standings() == []
+    one = HandOvers(config, one)
+    one.begin()
+    wait_for(lambda: lines(tmp_path / "a") == ["1.2.3.4"])
+    one.close()
+
+
+def test_a_queue_that_is_named_stays_open_without_hooks(tmp_path, wait_for, monkeypatch):
+    monkeypatch.setattr(watch_module, "_BETWEEN_LOOKS", 0.02)
+    named, looks = {"directory": str(tmp_path / "queue")}, []
+    one = HandOvers(configuration(tmp_path, queue=named, hooks=[noting("a", tmp_path / "a")]))
+    one.begin()
+    one = HandOvers(configuration(tmp_path, queue=named), one)
+    one.begin()
+    counted = Queue.standings
+    monkeypatch.setattr(Queue, "standings", lambda queue: looks.append(queue) or counted(queue))
+    wait_for(lambda: len(looks) > 2)
+    assert not is_free(tmp_path / "queue")
+    one.close()
+
+
+def test_a_queue_that_does_not_answer_is_told_and_nobody_waits_for_it(tmp_path, wait_for, monkeypatch):
+    monkeypatch.setattr(line_module, "STANDSTILL", 0.05)
+    asked, answers = threading.Event(), threading.Event()
+    counted = Queue.standings
+    config = configuration(tmp_path, hooks=[noting("a", tmp_path / "a")])
+    one = HandOvers(config)
+    one.begin()
+    wait_for(lambda: one.line.standings())
+    monkeypatch.setattr(Queue, "standings", lambda queue: (asked.set(), answers.wait(PATIENCE), counted(queue))[-1])
+    two = HandOvers(config, one)
+    two.begin()
+    assert asked.wait(PATIENCE)
+    wait_for(lambda: "the queue has not answered for" in two.standings()[0].last_error)
+    answers.set()
+    wait_for(lambda: not two.standings()[0].last_error)
+    two.close()
+
+
+def test_an_association_is_still_handed_over_after_the_last_hook_has_gone(daemon, associate, store, wait_for, tmp_path):
+    hook = noting("a", tmp_path / "a")
+    one = daemon(hooks=[hook])
+    client = associate(one)
+    reload(one, lambda data: data.pop("hooks"))
+    assert store(client, "1.2.3.1") == 0
+    client.release()
+    wait_for(lambda: is_free(one.directory / ".queue"))
+    assert lines(tmp_path / "a") == []
+    assert reload(one, lambda data: data.update(hooks=[hook]))["event"] == "reloaded"
+    wait_for(lambda: lines(tmp_path / "a") == ["1.2.3.1"])
 
 
 def test_what_a_peer_says_is_harmless_text_in_an_event(hand_overs, tmp_path, wait_for):

@@ -585,6 +585,18 @@ def test_a_secret_in_clear_in_a_file_for_all_is_told(tmp_path, certificates, val
     assert all(f": {key}: " in sentence and PASSWORD not in sentence for sentence in told_of)
 
 
+@pytest.mark.parametrize(
+    ("url", "told"), [(f"http://h/a?t={PASSWORD}", True), ("http://h/a", False), ("${URL}", False)]
+)
+def test_an_address_with_a_secret_in_clear_is_told(tmp_path, url, told):
+    config = tmp_path / "scpd.yaml"
+    hook = {"kind": "webhook", "name": "a", "on": "study", "url": url, "secret": "${URL}"}
+    config.write_text(yaml.safe_dump({"hooks": [hook]}))
+    config.chmod(0o644)
+    found = list(secret_files.readable(load(config, {"URL": f"http://h/a?t={PASSWORD}"})))
+    assert [key for _, key, _ in found] == ["hooks[0].url"] * told
+
+
 def test_a_keytab_that_everybody_can_read_is_told(tmp_path):
     keytab, config = tmp_path / "keytab", tmp_path / "scpd.yaml"
     keytab.write_bytes(b"")

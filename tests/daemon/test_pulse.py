@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from scpd.config import load
 from scpd.daemon import overview as overview_module
@@ -137,6 +138,29 @@ def test_a_store_in_trouble_is_told_and_the_life_signs_go_on(running, systemd):
     wait_for(lambda: not situation.watch.sight(store).trouble)
     pulse.beat()
     assert log.lines[1:] == [("ready again", {"what": what})]
+
+
+def test_servers_that_share_a_directory_are_one_part_with_the_highest_reserve_and_the_first_trouble(tmp_path):
+    path = tmp_path / "scpd.yaml"
+    servers = [
+        {"name": str(number), "bind": "127.0.0.1:0", "storage": {"duplicates": duplicates, "reserve": reserve}}
+        for number, (duplicates, reserve) in enumerate([("keep", 1), ("reject", "900000GiB"), ("replace", 2)])
+    ]
+    path.write_text(yaml.safe_dump({"storage": {"directory": str(tmp_path / "store")}, "servers": servers}))
+    config = load(path)
+    parts = Parts(config)
+    situation = Situation(config, parts, Fleet(), Sink(io.StringIO(), str), state="serving")
+    overview = Overview(situation, None)
+    situation.watch.keep(parts.stores.values())
+    wait_for(lambda: all(situation.watch.sight(store).space for store in parts.stores.values()))
+    (facts,) = overview.facts().stores
+    assert (facts.directory, facts.reserve) == (str(tmp_path / "store"), 900_000 << 30)
+    assert 0 < facts.free <= facts.size
+    assert overview.readiness()[1:] == [
+        (f"storage {tmp_path}/store", False, "less space is free than storage.reserve", False)
+    ]
+    situation.watch.close()
+    parts.close()
 
 
 def wait_for(found) -> None:

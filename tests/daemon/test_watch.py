@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -93,3 +94,46 @@ def test_stores_that_are_gone_are_forgotten(store, watch, tmp_path):
     assert watch.sight(store).space is None
     assert watch.sight(store).trouble == ""
     other.close()
+
+
+def test_a_store_that_hangs_keeps_nobody_from_looking_at_the_others_or_from_forgetting_it(
+    store, watch, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(watch_module, "STANDSTILL", 0.05)
+    other, answers = Store(tmp_path / "other", StorePolicy()), threading.Event()
+    before = set(threading.enumerate())
+    monkeypatch.setattr(store, "trouble", lambda: answers.wait(PATIENCE) and "")
+    watch.keep([store, other])
+    until(lambda: watch.sight(store).trouble)
+    away = other.directory.with_name("away")
+    other.directory.rename(away)
+    until(lambda: watch.sight(other).trouble)
+    away.rename(other.directory)
+    until(lambda: not watch.sight(other).trouble)
+    watch.keep([])
+    answers.set()
+    until(lambda: set(threading.enumerate()) <= before)
+    other.close()
+
+
+def test_a_process_that_was_stopped_for_long_says_nothing_of_its_disks(store, watch, monkeypatch):
+    """Nobody looked meanwhile; a look that is under way is another matter."""
+    monkeypatch.setattr(watch_module, "_BETWEEN_LOOKS", PATIENCE)
+    watch.keep([store])
+    until(lambda: watch.sight(store).space)
+    later = SimpleNamespace(monotonic=lambda: time.monotonic() + 10 * watch_module.STANDSTILL)
+    monkeypatch.setattr(watch_module, "time", later)
+    until(lambda: not watch.sight(store).trouble)
+    assert watch.sight(store).trouble == ""
+
+
+def test_where_there_is_no_thread_left_that_is_said_and_the_next_time_may_find_one(store, watch, monkeypatch):
+    def start(_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as without:
+        without.setattr(threading.Thread, "start", start)
+        watch.keep([store])
+        assert watch.sight(store).trouble == "the system has no thread left to look at it"
+    until(lambda: watch.sight(store).space)
+    assert watch.sight(store).trouble == ""

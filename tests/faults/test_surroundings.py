@@ -475,6 +475,7 @@ def test_a_disk_that_hangs_keeps_those_who_store_waiting_and_nobody_else(
     assert is_quiet(one)
 
 
+@pytest.mark.slow
 def test_after_a_standstill_ready_says_why_and_it_recovers_by_itself(
     daemon, namespace, associate, begin_store, store, possible, wait_for, load
 ):

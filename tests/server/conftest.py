@@ -20,6 +20,8 @@ from scpd.wire.framing import Limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from scpd.telemetry.statistics import Books
+
 PATIENCE = 20.0
 VERIFICATION = "1.2.840.10008.1.1"
 IMPLICIT = "1.2.840.10008.1.2"
@@ -70,6 +72,8 @@ def serve(told) -> Iterator[Callable[..., Server]]:
         idle: float = PATIENCE,
         start: bool = True,
         address: tuple[str, int] = ("127.0.0.1", 0),
+        name: str = "test",
+        books: Books | None = None,
     ) -> Server:
         services = {VERIFICATION: Verification(), **(services or {})}
         offer = Offer(
@@ -88,7 +92,7 @@ def serve(told) -> Iterator[Callable[..., Server]]:
             pace=Pace(idle, PATIENCE),
             where=lambda key: f"test:{key}",
         )
-        started.append(Server("test", address, terms, limits))
+        started.append(Server(name, address, terms, limits, books=books))
         if start:
             started[-1].start()
         return started[-1]

@@ -178,7 +178,7 @@ def test_an_address_that_is_kept_out_is_closed_before_it_says_a_word_and_told_on
     one = server(access=[{"allow": {"address": "127.0.0.9"}}, {"deny": "all"}])
     for number in range(1, 6):
         assert connect_from(one, "127.0.0.1").is_closed_by_peer(PATIENCE)
-        wait_until(lambda number=number: one.turned_away == number)
+        wait_until(lambda number=number: one.statistics.turned_away == number)
     assert connect_from(one, "127.0.0.2").is_closed_by_peer(PATIENCE)
     first, second = told.wait("connection turned away", 2)
     assert (first["peer"], first["key"], first["turned_away"]) == ("127.0.0.1", "access[1]", 1)
@@ -195,7 +195,7 @@ def test_an_address_that_anything_may_still_let_in_may_speak(server, ask, told):
     one = server(access=[{"deny": {"address": "127.0.0.0/8", "calling": "CT1"}}])
     assert ask(one, calling=b"CT1") == CALLING
     assert isinstance(ask(one, calling=b"CT2"), AssociateAC)
-    assert one.turned_away == 0
+    assert one.statistics.turned_away == 0
 
 
 def test_an_ipv4_peer_of_an_ipv6_socket_is_an_ipv4_peer(server, ask, told, users):

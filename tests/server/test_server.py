@@ -14,7 +14,8 @@ from scpd.dimse.command import CEchoRQ, respond
 from scpd.errors import ScpdError
 from scpd.server.capacity import CapacityLimits
 from scpd.services.service import Reply
-from scpd.wire.pdu import Abort, AssociateAC
+from scpd.telemetry.statistics import Books
+from scpd.wire.pdu import Abort, AssociateAC, ReleaseRP, ReleaseRQ
 
 PATIENCE = 20.0
 VERIFICATION = "1.2.840.10008.1.1"
@@ -251,6 +252,41 @@ def test_what_was_counted_outlives_the_association(serve, connect):
     assert counts.ended == {"released": 1}
     assert counts.received > 150
     assert counts.sent > 100
+
+
+def test_an_association_that_is_over_is_no_live_one_while_its_connection_lingers(serve, connect, told):
+    server = serve()
+    client = connect(server.address[1])
+    client.associate()
+    (live,) = server.live()
+    client.send(ReleaseRQ().encode())
+    assert isinstance(client.receive(), ReleaseRP)
+    told.wait("association")
+    assert server.live() == []
+    assert not server.abort_one(live.association_id, "too late")
+    assert server.state()["connections"] == 1
+
+
+def test_servers_that_exchange_their_names_exchange_what_they_count_from_then_on(serve, connect):
+    """What goes on counts under the name that it began with; nothing goes back, and nothing is counted twice."""
+    books = Books()
+    first, second = serve(name="a", books=books), serve(name="b", books=books)
+    client = connect(first.address[1])
+    client.associate()
+    before = first.counts()
+    assert second.counts().received == 0
+    plans = first._plan, second._plan
+    first.adopt(plans[1])
+    second.adopt(plans[0])
+    assert (second.counts().received, first.counts().received) == (before.received, 0)
+    client.release()
+    wait_until_empty(first)
+    assert (second.counts().ended, first.counts().ended) == ({"released": 1}, {})
+    assert second.counts().received > before.received
+    again = connect(first.address[1])
+    again.associate()
+    assert (len(first.live()), len(second.live())) == (1, 0)
+    assert [sum(one.counts().associations.values()) for one in (first, second)] == [1, 1]
 
 
 def test_an_accept_loop_that_stands_still_is_noticed(serve, connect):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -438,6 +440,85 @@ def test_a_refusal_is_looked_at_again_at_once(make, folder, tmp_path, monkeypatc
             store.begin(HEADER)
     (tmp_path / "elsewhere").rename(folder)
     assert put(store, b"1")
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A file system of 64 KiB and 16 files at a folder, and a way to mount it otherwise."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options: str) -> None:
+        command = ["mount", "-t", "tmpfs", "-o", options, "scpd-test", str(folder)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            if os.environ.get("CI"):
+                pytest.fail("mounting a file system is not possible here, and in CI no fault may be missing")
+            pytest.skip("mounting a file system is not possible here")
+
+    mount("size=64k,nr_inodes=16")
+    yield folder, mount
+    subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+def fill(folder) -> None:
+    with suppress(OSError), (folder / "ballast").open("wb", buffering=0) as ballast:
+        while True:
+            ballast.write(bytes(4096))
+
+
+def fill_with_files(folder) -> None:
+    with suppress(OSError):
+        for number in range(100):
+            (folder / f"ballast {number}").touch()
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (lambda folder, _: fill(folder), "No space left on device"),
+        (lambda folder, _: fill_with_files(folder), "No space left on device"),
+        (lambda _, mount: mount("remount,ro"), "Read-only file system"),
+        (lambda folder, _: (folder / "store" / SPOOL).rmdir(), "No such file or directory"),
+    ],
+    ids=["no space", "no files", "read-only", "no spool"],
+)
+def test_what_would_refuse_the_next_instance_is_trouble(make, disk, synced, fault, why):
+    folder, mount = disk
+    store = make(folder / "store", durable=True)
+    assert store.trouble() == ""
+    assert files(folder / "store") == {}, "what was tried leaves nothing"
+    fault(folder, mount)
+    assert store.trouble() == f"nothing can be written to {SPOOL}: {why}"
+    assert synced == [], "and costs the disk nothing"
+
+
+def test_a_full_disk_is_trouble_and_no_reason_not_to_open_it(make, disk):
+    folder, _ = disk
+    make(folder / "store").close()
+    fill(folder)
+    store = make(folder / "store")
+    assert "No space left" in store.trouble()
+    (folder / "ballast").unlink()
+    assert store.trouble() == ""
+
+
+def spool_that_is_a_file(folder, _mount) -> None:
+    (folder / SPOOL).touch()
+
+
+def only_writing_fails(folder, mount) -> None:
+    (folder / SPOOL).mkdir()
+    mount("remount,ro")
+
+
+@pytest.mark.parametrize("fault", [spool_that_is_a_file, only_writing_fails])
+def test_a_directory_that_cannot_be_used_costs_no_descriptor(make, disk, fault):
+    folder, mount = disk
+    fault(folder, mount)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(ScpdError, match="cannot be used") as caught:
+        make(folder)
+    assert len(os.listdir("/proc/self/fd")) == before, f"while {caught.value} is still told"
 
 
 def test_less_space_than_the_reserve_is_a700(make, folder):

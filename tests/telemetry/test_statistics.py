@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
 
-from scpd.telemetry.statistics import BUCKETS, OTHERS, Histogram, Refusal, Statistics, Tally
+from scpd.telemetry.statistics import BUCKETS, NO_UID, OTHERS, Books, Histogram, Refusal, Statistics, Tally
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@dataclass
+class Bytes:
+    received: int = 0
+    sent: int = 0
 
 
 def refusal(calling: str, called: str = "SCPD") -> Refusal:
@@ -41,13 +48,34 @@ def test_tallies_add_up():
 
 def test_what_is_over_and_what_goes_on_are_counted_together_and_once():
     statistics, over, living = Statistics(), Tally(), Tally()
+    statistics.follow(over, Bytes(100, 10))
+    statistics.follow(living, Bytes(1000, 20))
     over.answered("C-STORE", 0)
     living.answered("C-STORE", 0)
-    statistics.pour(over, 100, 10)
-    for _ in range(2):  # asking changes nothing
-        counts = statistics.counts([(living, 1000, 20)])
+    before = statistics.counts()
+    statistics.pour(over)
+    for counts in (before, statistics.counts(), statistics.counts()):  # asking changes nothing
         assert counts.tally.messages == {("C-STORE", 0): 2}
         assert (counts.received, counts.sent) == (1100, 30)
+    living.answered("C-STORE", 0)
+    assert statistics.counts().tally.messages == {("C-STORE", 0): 3}
+
+
+def test_what_is_counted_under_a_name_is_found_under_it_again():
+    books = Books()
+    books["a"].turn_away()
+    books["b"].ended("released", 1.0)
+    books["a"].turn_away()
+    assert (books["a"].turned_away, books["b"].turned_away) == (2, 0)
+    assert (books["a"].counts().ended, books["b"].counts().ended) == ({}, {"released": 1})
+
+
+@pytest.mark.parametrize("text", ["1.2\x01", "1.2\\x01", "01.2", "", f"1.2.{'9' * 30_000}", "1.2\n", "others", "1.²"])
+def test_a_rejected_context_of_no_uid_is_counted_as_that(text):
+    statistics = Statistics()
+    for _ in range(2):
+        statistics.accepted("CT1", "SCPD", [(text, "ABSTRACT_SYNTAX_NOT_SUPPORTED")])
+    assert statistics.counts().rejected_contexts == {(NO_UID, "ABSTRACT_SYNTAX_NOT_SUPPORTED"): 2}
 
 
 def test_associations_are_counted_by_title_result_and_reason():
@@ -58,7 +86,7 @@ def test_associations_are_counted_by_title_result_and_reason():
     statistics.identity_failed("passcode")
     statistics.handshake_failed()
     statistics.ended("released", 3.0)
-    counts = statistics.counts([])
+    counts = statistics.counts()
     assert counts.associations == {
         ("CT1", "SCPD", "accepted", ""): 2,
         ("CT2", "SCPD", "rejected", "calling AE title not recognized"): 1,
@@ -80,19 +108,20 @@ def test_peers_that_invent_names_do_not_fill_the_memory():
     for number in range(5000):
         statistics.rejected(refusal(f"X{number}"), "no reason given")
         statistics.accepted(f"Y{number}", "SCPD", [(f"1.2.{number}", "ABSTRACT_SYNTAX_NOT_SUPPORTED")])
-    counts = statistics.counts([])
+    counts = statistics.counts()
     assert len(counts.associations) <= 303
     assert len(counts.rejected_contexts) <= 301
     assert sum(counts.associations.values()) == 10_000
     assert counts.associations[(OTHERS, OTHERS, "rejected", "no reason given")] > 4000
     statistics.rejected(refusal("X0"), "no reason given")  # a title that is known goes on being counted as itself
-    assert statistics.counts([]).associations["X0", "SCPD", "rejected", "no reason given"] == 2
+    assert statistics.counts().associations["X0", "SCPD", "rejected", "no reason given"] == 2
 
 
 def test_counting_goes_on_while_others_ask():
     """A worker counts without a lock; a snapshot is whole all the same, and never goes back."""
     statistics, tally = Statistics(), Tally()
     total = 30_000
+    statistics.follow(tally, Bytes())
 
     def count():
         for number in range(total):
@@ -103,7 +132,7 @@ def test_counting_goes_on_while_others_ask():
     thread.start()
     seen = [0]
     while thread.is_alive():
-        seen.append(sum(statistics.counts([(tally, 0, 0)]).tally.messages.values()))
+        seen.append(sum(statistics.counts().tally.messages.values()))
     thread.join()
     assert seen == sorted(seen)
-    assert sum(statistics.counts([(tally, 0, 0)]).tally.messages.values()) == total
+    assert sum(statistics.counts().tally.messages.values()) == total

@@ -83,8 +83,8 @@ def _belonging(config: Config, path: KeyPath) -> tuple[str | None, str, Origins]
 
 
 def _masked(value: Any, path: KeyPath) -> Iterator[KeyPath]:
-    """Where something stands that is never shown."""
-    if value == MASK:
+    """Where something stands that is never shown, or not as a whole."""
+    if isinstance(value, str) and MASK in value:
         yield path
     entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for part, each in entries:
