@@ -17,10 +17,10 @@ run: $(VENV)/installed
 test: peers $(VENV)/tested-with
 	$(BIN)/pytest
 
-# Under a real systemd and in a real image: as root, with what tests/peers.sh installs.
+# Under a real systemd, in a real image, and what has to be waited out: as root, with what tests/peers.sh installs.
 test-system: $(VENV)/tested-with
 	@sh tests/peers.sh system
-	$(BIN)/pytest -m 'systemd or image'
+	$(BIN)/pytest -m 'systemd or image or slow'
 
 check: $(VENV)/tested-with
 	$(BIN)/ruff check
