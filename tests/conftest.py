@@ -122,6 +122,16 @@ class Daemon:
     def send_signal(self, number: int) -> None:
         self.process.send_signal(number)
 
+    def reload(self) -> dict[str, Any]:
+        """SIGHUP; the line that says what came of it."""
+
+        def told(line: dict[str, Any]) -> bool:
+            return line["event"] in ("reloaded", "reload failed: nothing has changed")
+
+        count = sum(map(told, self.logs))
+        self.send_signal(signal.SIGHUP)
+        return self.wait_for_logs(told, count + 1)[-1]
+
     def wait(self, timeout: float = PATIENCE) -> int:
         """The exit code, once it has ended and its last line was read."""
         code = self.process.wait(timeout)

@@ -249,13 +249,7 @@ def reload(one, change) -> dict:
     data = yaml.safe_load(one.config.read_text())
     change(data)
     one.config.write_text(yaml.safe_dump(data))
-
-    def told(line):
-        return line["event"] in ("reloaded", "reload failed: nothing has changed")
-
-    count = sum(map(told, one.logs))
-    one.send_signal(signal.SIGHUP)
-    return one.wait_for_logs(told, count + 1)[-1]
+    return one.reload()
 
 
 def test_sighup_changes_hooks_and_keeps_what_waits(daemon, associate, store, wait_for, tmp_path):

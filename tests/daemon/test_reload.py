@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import threading
 from pathlib import Path
@@ -24,16 +23,7 @@ def reload(one, change=None, text: str | None = None) -> dict:
         text = yaml.safe_dump(data)
     if text is not None:
         one.config.write_text(text)
-    return again(one)
-
-
-def again(one) -> dict:
-    def told(line):
-        return line["event"] in ("reloaded", "reload failed: nothing has changed")
-
-    count = sum(map(told, one.logs))
-    one.send_signal(signal.SIGHUP)
-    return one.wait_for_logs(told, count + 1)[-1]
+    return one.reload()
 
 
 def descriptors(one) -> int:
@@ -64,7 +54,7 @@ def test_what_changed_holds_for_new_associations_and_is_told_key_by_key(daemon, 
 
 def test_a_file_that_did_not_change_changes_nothing(daemon):
     one = daemon()
-    assert again(one)["changes"] == []
+    assert one.reload()["changes"] == []
 
 
 def test_a_server_comes_and_goes_while_its_associations_end_in_peace(daemon, connect, echo):
@@ -139,7 +129,7 @@ def test_a_file_that_is_gone_changes_nothing(daemon, connect, becomes):
     one.config.unlink()
     if becomes == "a directory":
         one.config.mkdir()
-    assert again(one)["event"].startswith("reload failed")
+    assert one.reload()["event"].startswith("reload failed")
     assert isinstance(connect(one.port).associate(), AssociateAC)
 
 
@@ -162,7 +152,7 @@ def test_instances_go_where_the_association_began_and_the_directory_is_closed_wi
     assert any(held(link).startswith(str(one.directory)) for link in Path(f"/proc/{one.pid}/fd").iterdir())
     old.release()
     one.associations(1)
-    again(one)  # a round of the main thread, in which the worker has ended for certain
+    one.reload()  # a round of the main thread, in which the worker has ended for certain
     assert isinstance(connect(one.port).associate(), AssociateAC)
     assert not any(
         held(link).startswith(str(one.directory)) for link in Path(f"/proc/{one.pid}/fd").iterdir() if link.exists()
@@ -171,7 +161,7 @@ def test_instances_go_where_the_association_began_and_the_directory_is_closed_wi
 
 def test_reloading_again_and_again_costs_no_descriptor(daemon):
     one = daemon(access=[{"deny": {"calling": "X"}}])
-    again(one)
+    one.reload()
     before = descriptors(one)
     for number in range(10):
         reload(one, lambda data, number=number: data.update(limits={"associations": 100 + number}))

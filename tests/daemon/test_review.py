@@ -69,15 +69,9 @@ def twice(port: int) -> list[str]:
 
 def reload(one, **changes) -> str:
     """Change keys of the daemon's file, None takes one away, and have it read; the event that tells of it."""
-
-    def told(line):
-        return line["event"] in ("reloaded", "reload failed: nothing has changed")
-
-    count = sum(map(told, one.logs))
     settings = {**yaml.safe_load(one.config.read_text()), **changes}
     one.config.write_text(yaml.safe_dump({key: value for key, value in settings.items() if value is not None}))
-    one.send_signal(signal.SIGHUP)
-    return one.wait_for_logs(told, count + 1)[-1]["event"]
+    return one.reload()["event"]
 
 
 def descriptors(one) -> int:

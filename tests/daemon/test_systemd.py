@@ -260,15 +260,6 @@ def heir(daemon):
     return lambda names, **keys: daemon(wrap=(sys.executable, "-c", _OPEN, names), **keys)
 
 
-def reload(one) -> dict:
-    def told(line):
-        return line["event"] in ("reloaded", "reload failed: nothing has changed")
-
-    count = sum(map(told, one.logs))
-    one.send_signal(signal.SIGHUP)
-    return one.wait_for_logs(told, count + 1)[-1]
-
-
 def change(one, **keys) -> None:
     one.config.write_text(yaml.safe_dump({**yaml.safe_load(one.config.read_text()), **keys}))
 
@@ -295,7 +286,7 @@ def test_a_reload_keeps_the_socket_and_its_associations(heir, connect, echo):
     peer = connect(port)
     peer.associate()
     change(one, called_ae_title="check")
-    assert reload(one)["event"] == "reloaded"
+    assert one.reload()["event"] == "reloaded"
     assert echo(peer) == 0
     assert isinstance(connect(port).associate(called="ANYBODY"), AssociateRJ)
 
@@ -304,18 +295,18 @@ def test_a_socket_that_was_let_go_can_be_taken_up_again(heir, connect):
     one = heir("dicom", bind="systemd")
     port = one.port
     change(one, bind="127.0.0.1:0")
-    assert reload(one)["event"] == "reloaded"
+    assert one.reload()["event"] == "reloaded"
     one.wait_for_log(lambda line: line.get("socket") == "dicom" and line["level"] == "warning")
     waiting = connect(port)
     change(one, bind="systemd:dicom")
-    assert reload(one)["event"] == "reloaded"
+    assert one.reload()["event"] == "reloaded"
     assert isinstance(waiting.associate(), AssociateAC), "whoever called meanwhile has waited"
 
 
 def test_a_reload_for_a_socket_that_is_not_there_changes_nothing(heir, connect):
     one = heir("dicom", bind="systemd")
     change(one, bind="systemd:other")
-    assert reload(one)["event"].startswith("reload failed")
+    assert one.reload()["event"].startswith("reload failed")
     (fault,) = one.wait_for_logs(lambda line: line["event"] == "reload: a fault", 1)
     assert "bind: systemd hands over no socket called other, but 'dicom'" in fault["fault"]
     assert isinstance(connect(one.port).associate(), AssociateAC)

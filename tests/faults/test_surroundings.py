@@ -37,17 +37,6 @@ def is_quiet(one) -> bool:
     return not [line for line in one.lines if "Traceback" in line or '"association failed"' in line]
 
 
-def again(one) -> dict:
-    """SIGHUP; the line that says what came of it."""
-
-    def told(line) -> bool:
-        return line["event"] in ("reloaded", "reload failed: nothing has changed")
-
-    count = sum(map(told, one.logs))
-    one.send_signal(signal.SIGHUP)
-    return one.wait_for_logs(told, count + 1)[-1]
-
-
 # -- a user who may do nothing
 
 
@@ -106,12 +95,12 @@ def test_a_file_that_the_daemons_user_may_not_read_any_more_changes_nothing(daem
     with load(one):
         client = associate(one)
         one.config.chmod(0o600)
-        assert again(one)["event"].startswith("reload failed")
+        assert one.reload()["event"].startswith("reload failed")
         (line,) = [line for line in one.logs if line["event"] == "reload: a fault"]
         assert line["fault"] == f"{one.config}: cannot be read (Permission denied); name a file scpd may read"
         assert store(client, "1.2.3.4") == 0
         one.config.chmod(0o644)
-        assert again(one)["event"] == "reloaded"
+        assert one.reload()["event"] == "reloaded"
     assert is_quiet(one)
 
 
@@ -136,7 +125,7 @@ def test_it_needs_nothing_but_the_storage_directory(daemon, as_nobody, associate
         assert f"Uid:\t{USER}\t{USER}\t{USER}" in status
         assert "CapEff:\t0000000000000000" in status
         assert store(client, "1.2.3.4") == 0
-        assert again(one)["event"] == "reloaded"
+        assert one.reload()["event"] == "reloaded"
         client.release()
     assert len(one.stored()) == 1
     assert one.stop() == 0
@@ -159,7 +148,7 @@ def test_a_working_directory_that_is_removed_is_not_needed(daemon, associate, st
     client = associate(one)
     assert os.readlink(f"/proc/{one.pid}/cwd").endswith("(deleted)")
     assert store(client, "1.2.3.4") == 0
-    assert again(one)["event"] == "reloaded"
+    assert one.reload()["event"] == "reloaded"
     client.release()
     assert one.stop() == 0
     assert is_quiet(one)
@@ -189,7 +178,7 @@ def test_an_empty_environment_and_names_that_are_not_ascii(daemon, associate, st
     client = associate(one)
     assert store(client, "1.2.3.4") == 0
     one.config.write_text("ae_title: SCPD\nRöntgen: 画像\n", encoding="utf-8")
-    assert again(one)["faults"] == 1
+    assert one.reload()["faults"] == 1
     (line,) = [line for line in one.logs if line["event"] == "reload: a fault"]
     assert line["fault"].startswith(f"{one.config}:2: ")
     client.release()
@@ -471,7 +460,7 @@ def test_a_disk_that_hangs_keeps_those_who_store_waiting_and_nobody_else(
         assert ready(one)[0] in (200, 503)
         one.send_signal(signal.SIGUSR1)
         one.wait_for_log(lambda line: line["event"] == "state", 5)
-        assert again(one)["event"] == "reloaded"
+        assert one.reload()["event"] == "reloaded"
         assert time.monotonic() - began < 5
         disk.thaw()
         for waiting in (client, other):

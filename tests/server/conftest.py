@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
-import structlog
+from components.told import Told, log_of_what_is_made
 
 from scpd.negotiation.offer import Offer, SupportedContext
 from scpd.server.capacity import CapacityLimits
@@ -28,35 +27,11 @@ IMPLICIT = "1.2.840.10008.1.2"
 LIMITS = CapacityLimits(20, 10, 20, 10)
 
 
-class Told(list):
-    """The log lines, and a way to wait for one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._changed = threading.Condition()
-
-    def __call__(self, _logger, level, event):
-        with self._changed:
-            self.append({**event, "log_level": level})
-            self._changed.notify_all()
-        raise structlog.DropEvent
-
-    def wait(self, event: str, count: int = 1) -> list[dict]:
-        def found() -> list[dict]:
-            return [line for line in self if line["event"] == event]
-
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(found()) >= count, PATIENCE), f"no {event!r} in {list(self)}"
-        return found()
-
-
 @pytest.fixture
 def told() -> Iterator[Told]:
-    lines = Told()
-    before = structlog.get_config() if structlog.is_configured() else None
-    structlog.configure(processors=[lines], cache_logger_on_first_use=False)
-    yield lines
-    structlog.configure(**before) if before else structlog.reset_defaults()
+    """The log of what is made after this."""
+    with log_of_what_is_made() as lines:
+        yield lines
 
 
 @pytest.fixture
