@@ -16,12 +16,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from waitress import wasyncore  # type: ignore[import-untyped]
-from waitress.adjustments import Adjustments  # type: ignore[import-untyped]
-from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
-from waitress.parser import HTTPRequestParser, ParsingError  # type: ignore[import-untyped]
-from waitress.server import TcpWSGIServer  # type: ignore[import-untyped]
-from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask  # type: ignore[import-untyped]
+from waitress import wasyncore
+from waitress.adjustments import Adjustments
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.server import TcpWSGIServer
+from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 
 from scpd.admin.http import LONGEST_BODY, SECURITY
 from scpd.identity.rates import Buckets, Rate
@@ -43,7 +43,7 @@ _SECONDS_TO_FINISH = 2.0
 _MOST_COMPLAINTS = Rate(5, 60.0)
 
 
-class _Parser(HTTPRequestParser):  # type: ignore[misc]
+class _Parser(HTTPRequestParser):
     def parse_header(self, header_plus: bytes) -> None:
         try:
             super().parse_header(header_plus)
@@ -51,19 +51,19 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
             raise ParsingError("a number or an address in it cannot be read") from error
 
 
-class _Task(WSGITask):  # type: ignore[misc]
+class _Task(WSGITask):
     def build_response_header(self) -> Any:
         self.set_close_on_finish()
         return super().build_response_header()
 
 
-class _Fault(ErrorTask):  # type: ignore[misc]
+class _Fault(ErrorTask):
     def build_response_header(self) -> Any:
         self.response_headers.extend(SECURITY)
         return super().build_response_header()
 
 
-class _Channel(HTTPChannel):  # type: ignore[misc]
+class _Channel(HTTPChannel):
     task_class = _Task
     error_task_class = _Fault
     parser_class = _Parser
@@ -73,7 +73,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
         super().__init__(*arguments, **settings)
 
 
-class _Listening(TcpWSGIServer):  # type: ignore[misc]
+class _Listening(TcpWSGIServer):
     channel_class = _Channel
     is_short = False
 
