@@ -77,7 +77,7 @@ class Record:
         self.connection = connection
         self._statistics = statistics
         self._log = log
-        self._since = datetime.now().astimezone()
+        self._came = time.time()  # a date is made of it where somebody asks
         self._began = time.monotonic()
         self._serving = ""
         self._asked = 0.0
@@ -117,7 +117,9 @@ class Record:
         said = words(rejection.answer)
         deciding = {"key": rejection.key, "where": place} if rejection.key else {}
         calling, called = self._facts["calling"], self._facts["called"]
-        refusal = Refusal(self._since, self.connection.peer, calling, called, said, rejection.why, rejection.key, place)
+        refusal = Refusal(
+            self._since(), self.connection.peer, calling, called, said, rejection.why, rejection.key, place
+        )
         self._statistics.rejected(refusal, reason(rejection.answer))
         if rejection.key.startswith("user_identity"):
             self._statistics.identity_failed(self._facts.get("identity", "none"))
@@ -180,6 +182,9 @@ class Record:
         messages = {f"{operation} {status:04X}": count for (operation, status), count in self.tally.messages.items()}
         level("association", **facts, **self._accepted(), messages=messages, problems=problems)
 
+    def _since(self) -> datetime:
+        return datetime.fromtimestamp(self._came).astimezone()
+
     def live(self) -> Live:
         """How it stands, for whoever asks from another thread."""
         facts = dict(self._facts)
@@ -189,7 +194,7 @@ class Record:
             facts.get("calling", ""),
             facts.get("called", ""),
             facts.get("user", ""),
-            self._since,
+            self._since(),
             time.monotonic() - self._began,
             self._serving,
             sum(dict(self.tally.messages).values()),

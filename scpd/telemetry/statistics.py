@@ -6,6 +6,7 @@ When the connection is gone its tally is poured into the statistics of the serve
 
 from __future__ import annotations
 
+import operator
 import threading
 from bisect import bisect_left
 from collections import Counter, deque
@@ -48,7 +49,7 @@ class Histogram:
 
     def add(self, other: Histogram) -> None:
         """All that ``other`` has."""
-        self.counts = [mine + its for mine, its in zip(self.counts, other.counts, strict=True)]
+        self.counts = list(map(operator.add, self.counts, other.counts))
         self.total += other.total
 
 
