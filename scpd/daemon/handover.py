@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from scpd.config import Config, HookConfig, ServerConfig
     from scpd.forward.runner import Target
 
-__all__ = ["HandOvers", "faults", "queue_directory"]
-
 
 class HandOvers:
     """What hands over, for all servers of a configuration; nothing is begun before :meth:`begin`.
