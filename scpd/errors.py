@@ -15,6 +15,7 @@
     ├── InvalidCommand           a command set that has no meaning (PS3.7 6.3)
     ├── UnreadableDataSet        a data set that cannot be walked as far as is needed
     ├── StoreError               an instance was not stored; carries the C-STORE status
+    ├── IndexUnavailable         what is held cannot be looked up or written down for now
     ├── SettingError             a value that reads well and cannot be used, such as a file; carries its key
     └── IdentityError            a user identity is not confirmed; says why in words for the log
         ├── NotVerified          it does not hold
@@ -128,6 +129,10 @@ class StoreError(ScpdError):
         super().__init__(what)
         self.status = status
         self.what = what
+
+
+class IndexUnavailable(ScpdError):
+    """What is held cannot be looked up or written down for now; says why in words."""
 
 
 class IdentityError(ScpdError):

@@ -14,8 +14,8 @@ import scpd
 ROOT = Path(scpd.__file__).parent
 # A room imports rooms to its left: never to its right, and not its neighbours between the same bars.
 ORDER = (
-    "errors names sop_class version │ part10 regular │ wire │ association negotiation dimse │ transport │ "
-    "client storage identity telemetry │ forward │ services │ server │ ae config admin │ daemon │ cli"
+    "errors names sop_class version │ part10 regular commits │ wire │ association negotiation dimse │ transport │ "
+    "client storage identity telemetry │ forward index │ retention services │ server │ ae config admin │ daemon │ cli"
 )
 PLACE = {room: place for place, rooms in enumerate(ORDER.split("│")) for room in rooms.split()}
 PURE = ("wire", "association", "negotiation", "dimse")

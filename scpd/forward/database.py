@@ -1,7 +1,6 @@
 """One SQLite file on which several threads write, and what :meth:`Database.write` returned for is on the disk.
 
-Many threads want to write at once, and each commit waits for the disk. So one thread writes: it takes all that has
-gathered while the disk was busy, and brings it there with one commit. Knows no table but the one that names the file.
+Knows no table but the one that names the file.
 """
 
 from __future__ import annotations
@@ -11,16 +10,15 @@ import os
 import secrets
 import sqlite3
 import threading
-import time
-from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from scpd.commits import PATIENCE, Commits, NotCommittedError
 from scpd.errors import ScpdError
 from scpd.telemetry.logs import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     Action = Callable[[sqlite3.Connection], Any]
@@ -33,14 +31,6 @@ _APPLICATION = 0x73637064
 _DIRECTORY_MODE = 0o750
 # How long somebody else, a person with the command line, may hold the file (seconds).
 _LOCKED = 5.0
-# How long a writer waits for the disk at most; then what it does is refused, and whoever sent it keeps it.
-_PATIENCE = 30.0
-# A commit that takes longer than this is in trouble (seconds).
-_STANDSTILL = 10.0
-# What nobody waits for waits itself for so long, to go with what somebody does and spare a commit.
-_COMPANY = 0.02
-# Between two tries of it.
-_PAUSE = 1.0
 _LARGEST_LOG = 16 << 20
 
 
@@ -48,15 +38,7 @@ class QueueError(ScpdError):
     """The queue cannot be used just now, or not at all; says why in words."""
 
 
-@dataclass
-class _Batch:
-    """What is committed together: what somebody waits for, and what nobody does, with whom to tell afterwards."""
-
-    actions: list[Action] = field(default_factory=list)
-    later: list[tuple[Action, Callable[[], None]]] = field(default_factory=list)
-    results: list[Any] = field(default_factory=list)
-    error: Exception | None = None
-    done: threading.Event = field(default_factory=threading.Event)
+_LASTING = (OSError, sqlite3.Error, QueueError)
 
 
 class Database:
@@ -68,13 +50,6 @@ class Database:
     def __init__(self, directory: Path, schema: Sequence[str], version: int) -> None:
         self.path = directory.absolute() / FILE
         self._log = logger("queue")
-        self._gathered = threading.Condition()
-        self._gathering = _Batch()
-        self._later_due = 0.0
-        self._failed = float("-inf")
-        self._why = ""
-        self._began: float | None = None
-        self._closing = False
         self._reading = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
         self._directory = -1
@@ -83,9 +58,8 @@ class Database:
         except (OSError, sqlite3.Error, QueueError) as error:
             self._give_back()
             raise QueueError(f"{directory} cannot be used: {_said(error)}") from error
-        self._thread = threading.Thread(target=self._write_batches, name="queue", daemon=True)
         try:
-            self._thread.start()
+            self._commits = Commits("queue", self._transaction, _LASTING, self._complain)
         except RuntimeError as error:
             self._give_back()
             raise QueueError(f"{directory} cannot be used: the system has no thread left") from error
@@ -97,31 +71,17 @@ class Database:
 
         It must be quick. Raises :class:`QueueError`; then nothing of it has happened, unless the disk took too long.
         """
-        with self._gathered:
-            if self._closing:
-                raise QueueError("the queue is closed")
-            batch, place = self._gathering, len(self._gathering.actions)
-            batch.actions.append(action)
-            self._gathered.notify()
-        if not batch.done.wait(_PATIENCE):
-            raise QueueError(f"the disk of {FILE} takes longer than {_PATIENCE:g} s")
-        if isinstance(batch.error, OSError | sqlite3.Error | QueueError):
-            raise QueueError(f"{FILE} cannot be written: {_said(batch.error)}") from batch.error
-        if batch.error:
-            raise batch.error
-        result: T = batch.results[place]
-        return result
+        try:
+            return self._commits.write(action)
+        except (*_LASTING, NotCommittedError) as error:
+            raise QueueError(f"{FILE} cannot be written: {_said(error)}") from error
 
     def write_later(self, action: Action, then: Callable[[], None]) -> None:
         """The same, and nobody waits: it is tried until it holds, and ``then`` is called after that.
 
         Where the process ends before, it has not happened.
         """
-        with self._gathered:
-            if not self._gathering.later:
-                self._later_due = time.monotonic() + _COMPANY
-                self._gathered.notify()
-            self._gathering.later.append((action, then))
+        self._commits.write_later(action, then)
 
     def read(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query, as far as they are committed. Raises :class:`QueueError`."""
@@ -133,71 +93,32 @@ class Database:
 
     def trouble(self) -> str:
         """Why nothing can be written at the moment, or nothing; whoever asks waits for no disk."""
-        began = self._began
-        busy = 0.0 if began is None else time.monotonic() - began
-        return f"its disk has not answered for {busy:.0f} s" if busy > _STANDSTILL else self._why
+        silent, failure = self._commits.silence, self._commits.failure
+        return f"its disk has not answered for {silent:.0f} s" if silent else _said(failure) if failure else ""
 
-    def close(self, patience: float = _PATIENCE) -> None:
+    def close(self, patience: float = PATIENCE) -> None:
         """Bring to the disk what waits, within ``patience`` seconds, and give everything back."""
-        with self._gathered:
-            self._closing = True
-            self._gathered.notify()
-        self._thread.join(patience)
-        if not self._thread.is_alive():  # else the disk hangs, and only the end of the process ends it
+        if self._commits.close(patience):  # else the disk hangs, and only the end of the process ends it
             self._give_back()
 
     # -- the thread that writes
 
-    def _write_batches(self) -> None:
-        while batch := self._next():
-            self._commit(batch)
-            batch.done.set()
-            if not batch.error:
-                for _, then in batch.later:
-                    then()
-
-    def _next(self) -> _Batch | None:
-        """What has gathered, once there is something; None at the end."""
-        with self._gathered:
-            while not self._is_due():
-                if self._closing:
-                    return None
-                self._gathered.wait(self._later_due - time.monotonic() if self._gathering.later else None)
-            batch, self._gathering = self._gathering, _Batch()
-            return batch
-
-    def _is_due(self) -> bool:
-        later = self._gathering.later and (self._closing or time.monotonic() >= self._later_due)
-        return bool(self._gathering.actions or later)
-
-    def _commit(self, batch: _Batch) -> None:
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         connection = self._connections[0]
-        self._began = time.monotonic()
+        self._look()
+        connection.execute("BEGIN IMMEDIATE")
         try:
-            self._look()
-            connection.execute("BEGIN IMMEDIATE")
-            batch.results = [action(connection) for action in batch.actions]
-            for action, _ in batch.later:
-                action(connection)
+            yield connection
             connection.execute("COMMIT")
-            self._why = ""
-        except Exception as error:  # noqa: BLE001 whatever an action raises is for whoever waits for it
-            self._fail(batch, error)
-        finally:
-            self._began = None
+        except BaseException:
+            with suppress(sqlite3.Error):
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            raise
 
-    def _fail(self, batch: _Batch, error: Exception) -> None:
-        with suppress(sqlite3.Error):
-            if self._connections[0].in_transaction:
-                self._connections[0].execute("ROLLBACK")
-        if time.monotonic() - self._failed > 60 * _PAUSE:
-            self._log.error("the queue cannot be written", directory=str(self.path.parent), why=_said(error))
-        batch.error = error
-        self._why = _said(error)
-        with self._gathered:
-            self._failed = time.monotonic()
-            self._later_due = self._failed + _PAUSE
-            self._gathering.later[:0] = batch.later if not self._closing else []
+    def _complain(self, error: Exception) -> None:
+        self._log.error("the queue cannot be written", directory=str(self.path.parent), why=_said(error))
 
     def _look(self) -> None:
         """Refuse a file that is gone: what is written to it is on no disk that anybody finds."""

@@ -13,6 +13,7 @@ from contextlib import closing
 
 import pytest
 
+from scpd import commits
 from scpd.forward import database
 from scpd.forward.clock import Clock
 from scpd.forward.database import FILE, Database
@@ -156,7 +157,7 @@ def test_a_database_that_somebody_holds_for_too_long_is_told_and_heals(open_queu
 
 
 def test_a_full_disk_is_told_and_what_nobody_waits_for_is_done_when_there_is_room(open_queue, monkeypatch):
-    monkeypatch.setattr(database, "_PAUSE", 0.05)
+    monkeypatch.setattr(commits, "_PAUSE", 0.05)
     queue = open_queue()
     put(queue, 1)
     flush(queue)
@@ -345,7 +346,7 @@ def test_a_queue_that_cannot_be_written_says_why_until_it_can(open_queue, monkey
 
 
 def test_a_commit_that_does_not_end_is_trouble_while_it_lasts(open_queue, monkeypatch):
-    monkeypatch.setattr(database, "_STANDSTILL", 0.02)
+    monkeypatch.setattr(commits, "_STANDSTILL", 0.02)
     queue = open_queue()
     at_work, go_on = threading.Event(), threading.Event()
 

@@ -1,0 +1,196 @@
+"""Many threads write, and one commit brings to the disk what all of them have gathered while it was busy.
+
+Each commit waits for the disk, so one thread makes them: it takes what has gathered since the last one, and does all of
+it in one transaction. What cannot be done costs nobody else anything. Knows no database: a transaction is given.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+T = TypeVar("T")
+C = TypeVar("C")
+
+# How long a writer waits for the disk at most (seconds); then what it does is refused, and whoever sent it keeps it.
+PATIENCE = 30.0
+# A commit that takes longer than this is in trouble (seconds).
+_STANDSTILL = 10.0
+# What nobody waits for waits itself for so long, to go with what somebody does and spare a commit.
+_COMPANY = 0.02
+# Between two tries of it.
+_PAUSE = 1.0
+# Between two times that it is told that nothing can be written.
+_BETWEEN_COMPLAINTS = 60.0
+
+
+class NotCommittedError(Exception):
+    """What was to be written is not, or nobody knows: there is no thread for it any more, or a disk takes too long."""
+
+
+@dataclass
+class _Batch(Generic[C]):
+    """What is committed together: what somebody waits for, and what nobody does, with whom to tell afterwards."""
+
+    actions: list[Callable[[C], Any]] = field(default_factory=list)
+    later: list[tuple[Callable[[C], Any], Callable[[], None]]] = field(default_factory=list)
+    results: list[Any] = field(default_factory=list)
+    errors: dict[int, Exception] = field(default_factory=dict)
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class Commits(Generic[C]):
+    """The thread that commits. ``transaction`` gives what actions write on, and commits where nothing is raised.
+
+    ``lasting`` are the errors that would meet every other action too: of a disk, not of one value. ``complain`` is told
+    of one, now and then. Raises :class:`RuntimeError` where the system has no thread left.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        transaction: Callable[[], AbstractContextManager[C]],
+        lasting: tuple[type[Exception], ...],
+        complain: Callable[[Exception], None],
+    ) -> None:
+        self._transaction = transaction
+        self._lasting = lasting
+        self._complain = complain
+        self._gathered = threading.Condition()
+        self._gathering: _Batch[C] = _Batch()
+        self._later_due = 0.0
+        self._complained = float("-inf")
+        self._failure: Exception | None = None
+        self._began: float | None = None
+        self._closing = False
+        self._thread = threading.Thread(target=self._commit_batches, name=name, daemon=True)
+        self._thread.start()
+
+    def write(self, action: Callable[[C], T], patience: float = PATIENCE) -> T:
+        """Have ``action`` done, in one transaction with others; committed on return. It must be quick.
+
+        Raises what the action or the commit has raised, and :class:`NotCommittedError`; then nothing of it has
+        happened, unless the disk took too long.
+        """
+        with self._gathered:
+            if self._closing:
+                raise NotCommittedError("it is closed")
+            batch, place = self._gathering, len(self._gathering.actions)
+            batch.actions.append(action)
+            self._gathered.notify()
+        if not batch.done.wait(patience):
+            raise NotCommittedError(f"the disk takes longer than {patience:g} s")
+        if place in batch.errors:
+            raise batch.errors[place]
+        result: T = batch.results[place]
+        return result
+
+    def write_later(self, action: Callable[[C], Any], then: Callable[[], None] = lambda: None) -> None:
+        """The same, and nobody waits: it is tried until it holds, and ``then`` is called after that.
+
+        Where the process ends before, it has not happened. An action that fails by itself is given up.
+        """
+        with self._gathered:
+            if not self._gathering.later:
+                self._later_due = time.monotonic() + _COMPANY
+                self._gathered.notify()
+            self._gathering.later.append((action, then))
+
+    @property
+    def failure(self) -> Exception | None:
+        """What the last commit has met; None where it was well."""
+        return self._failure
+
+    @property
+    def silence(self) -> float:
+        """For how many seconds a commit has gone on that takes too long; 0 where none does."""
+        began = self._began
+        busy = 0.0 if began is None else time.monotonic() - began
+        return busy if busy > _STANDSTILL else 0.0
+
+    def close(self, patience: float = PATIENCE) -> bool:
+        """Bring to the disk what waits, within ``patience`` seconds; whether the thread has ended."""
+        with self._gathered:
+            self._closing = True
+            self._gathered.notify()
+        self._thread.join(patience)
+        return not self._thread.is_alive()
+
+    def _commit_batches(self) -> None:
+        while batch := self._next():
+            self._commit(batch)
+            batch.done.set()
+
+    def _next(self) -> _Batch[C] | None:
+        """What has gathered, once there is something; None at the end."""
+        with self._gathered:
+            while not self._is_due():
+                if self._closing:
+                    return None
+                self._gathered.wait(self._later_due - time.monotonic() if self._gathering.later else None)
+            batch, self._gathering = self._gathering, _Batch()
+            return batch
+
+    def _is_due(self) -> bool:
+        later = self._gathering.later and (self._closing or time.monotonic() >= self._later_due)
+        return bool(self._gathering.actions or later)
+
+    def _commit(self, batch: _Batch[C]) -> None:
+        try:
+            batch.results = self._done([*batch.actions, *(action for action, _ in batch.later)])
+        except self._lasting as error:
+            self._fail(batch, error)
+        except Exception:  # noqa: BLE001 whatever one action raises, the others are done
+            self._one_by_one(batch)
+        else:
+            self._failure = None
+            for _, then in batch.later:
+                then()
+
+    def _done(self, actions: list[Callable[[C], Any]]) -> list[Any]:
+        """The results of actions in one transaction."""
+        self._began = time.monotonic()
+        try:
+            with self._transaction() as connection:
+                return [action(connection) for action in actions]
+        finally:
+            self._began = None
+
+    def _one_by_one(self, batch: _Batch[C]) -> None:
+        """Each in a transaction of its own, so that whoever is at fault is alone with it."""
+        batch.results = [None] * len(batch.actions)
+        for place, action in enumerate(batch.actions):
+            try:
+                (batch.results[place],) = self._done([action])
+            except Exception as error:  # noqa: BLE001 it is for whoever waits for it
+                batch.errors[place] = error
+        for action, then in batch.later:
+            try:
+                self._done([action])
+            except self._lasting as error:
+                self._fail(_Batch(later=[(action, then)]), error)
+            except Exception as error:  # noqa: BLE001 it would fail again
+                self._tell(error)
+            else:
+                then()
+
+    def _fail(self, batch: _Batch[C], error: Exception) -> None:
+        self._tell(error)
+        self._failure = error
+        batch.errors = dict.fromkeys(range(len(batch.actions)), error)
+        with self._gathered:
+            self._later_due = time.monotonic() + _PAUSE
+            self._gathering.later[:0] = batch.later if not self._closing else []
+
+    def _tell(self, error: Exception) -> None:
+        if time.monotonic() - self._complained > _BETWEEN_COMPLAINTS:
+            self._complained = time.monotonic()
+            with suppress(Exception):
+                self._complain(error)
