@@ -69,12 +69,16 @@ def file_meta(transfer_syntax: str, source: str) -> FileMeta:
 
 
 class FileHead(NamedTuple):
-    """What a file's meta information says of its data set, and where that begins, in bytes."""
+    """What a file's meta information says of its data set, and where that begins, in bytes.
+
+    ``source`` is the AE title that it came from (0002,0016), where that is said.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax: str
     data_set_offset: int
+    source: str = ""
 
 
 def read_head(file: BinaryIO) -> FileHead:
@@ -98,12 +102,12 @@ def read_head(file: BinaryIO) -> FileHead:
         offset = start + length
         front.reaches(offset)
         values[element] = front.data[start:offset]
-    sop_class, sop_instance, syntax = (
-        values.get(element, b"").decode("ascii", "replace").strip("\0 ") for element in (0x0002, 0x0003, 0x0010)
+    sop_class, sop_instance, syntax, source = (
+        values.get(element, b"").decode("ascii", "replace").strip("\0 ") for element in (0x0002, 0x0003, 0x0010, 0x0016)
     )
     if not (is_uid(sop_class) and is_uid(sop_instance) and is_uid(syntax)):
         raise UnreadableDataSet("not a DICOM file: its meta information lacks a UID")
-    return FileHead(sop_class, sop_instance, syntax, offset)
+    return FileHead(sop_class, sop_instance, syntax, offset, source)
 
 
 class _Front:

@@ -10,6 +10,7 @@ from scpd.config.contexts import ContextConfig, ContextEntry
 from scpd.config.difference import difference
 from scpd.config.effective import effective
 from scpd.config.hooks import ExecHookConfig, HookConfig, WebhookConfig
+from scpd.config.index import IndexConfig
 from scpd.config.limits import LimitsConfig
 from scpd.config.load import load
 from scpd.config.logging import LoggingConfig
@@ -36,6 +37,7 @@ __all__ = [
     "Endpoint",
     "ExecHookConfig",
     "HookConfig",
+    "IndexConfig",
     "LimitsConfig",
     "LoggingConfig",
     "PeerConfig",

@@ -57,6 +57,11 @@ class LimitsConfig(Section):
         description="The longest data set of a message, in bytes or with KiB, MiB, GiB (default 8GiB; "
         "1KiB to 1048576GiB): a longer one is refused, so that one message cannot fill the disk.",
     )
+    find_results: Annotated[int, whole_number(1, 100_000_000)] = Field(
+        default=100_000,
+        description="The most answers to one query (default 100000): a query that matches more ends with A700 after "
+        "them, so that nobody asks for everything by mistake.",
+    )
     minimum_rate: Annotated[int, size(0, GiB)] = Field(
         default=512,
         description="The least bytes per second that a message must make, averaged over "

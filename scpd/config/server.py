@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 from scpd.config.access import AccessEntry
 from scpd.config.contexts import ContextConfig, ContextEntry, NameAlone, parse_not_empty, resolve
 from scpd.config.hooks import HookConfig
+from scpd.config.index import IndexConfig, WriteAlone
 from scpd.config.kinds import AE_TITLE, BIND, TEXT
 from scpd.config.limits import LimitsConfig
 from scpd.config.section import Section
@@ -80,6 +81,11 @@ class ServerConfig(Section):
     storage: StorageConfig = Field(
         default_factory=StorageConfig,
         description="Where received instances go, and what Success promises.",
+    )
+    index: Annotated[IndexConfig, WriteAlone()] | None = Field(
+        default=None,
+        description="What is held, in a database (default null: none is kept, and nothing can be asked for; {} is one "
+        "with every default, required or deferred alone one with that).",
     )
     hooks: tuple[Annotated[HookConfig, Field(discriminator="kind")], ...] = Field(
         default=(), description="Who is told of what has arrived: programs and addresses (default nobody)."

@@ -33,6 +33,8 @@ class Desk:
     """What one server promises its instances to: jobs for hooks on instances, arrivals for hooks on studies."""
 
     tags = frozenset((_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID))
+    optional: frozenset[int] = frozenset()
+    digests = False
 
     def __init__(self, queue: Queue, underway: Studies, server: ServerConfig) -> None:
         self._queue = queue

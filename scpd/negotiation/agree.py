@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scpd.names import is_uid, quote
@@ -53,6 +54,8 @@ def accept(request: AssociateRQ, offer: Offer, identity: UserIdentityAC | None =
     A rejection where what would have to be answered has no room in an A-ASSOCIATE-AC.
     """
     proposals = first_of_each(request.user_information.roles)
+    extensions = extended.answer(request.user_information.extended, offer.extensions)
+    information = {item.sop_class_uid: item.information for item in extensions}
     accepted: dict[int, AcceptedContext] = {}
     rejected: list[RejectedContext] = []
     answers: list[PresentationContextAC] = []
@@ -62,7 +65,8 @@ def accept(request: AssociateRQ, offer: Offer, identity: UserIdentityAC | None =
         if roles.answer:
             granted[proposed.abstract_syntax] = roles.answer
         if isinstance(decision, AcceptedContext):
-            accepted[decision.context_id] = decision
+            known = information.get(decision.abstract_syntax)
+            accepted[decision.context_id] = replace(decision, extended=known) if known else decision
             answers.append(
                 PresentationContextAC(decision.context_id, ContextResult.ACCEPTANCE, decision.transfer_syntax)
             )
@@ -77,7 +81,7 @@ def accept(request: AssociateRQ, offer: Offer, identity: UserIdentityAC | None =
         implementation_version_name=offer.implementation_version_name,
         window=extended.window(asked.window, offer.extensions),
         roles=tuple(granted.values()),
-        extended=extended.answer(asked.extended, offer.extensions),
+        extended=extensions,
         identity_response=identity,
     )
     if (identity or user_information.extended) and not user_information.fits:

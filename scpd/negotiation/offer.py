@@ -71,13 +71,17 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedContext:
-    """A presentation context that both sides may use. The roles are those of whoever holds it."""
+    """A presentation context that both sides may use. The roles are those of whoever holds it.
+
+    ``extended`` is the service class application information that was answered for its SOP class (PS3.7 D.3.3.5).
+    """
 
     context_id: int
     abstract_syntax: str
     transfer_syntax: str
     as_scu: bool = False
     as_scp: bool = True
+    extended: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, Protocol, cast
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
     from scpd.services.service import Peer
     from scpd.storage.head import Reader
+    from scpd.storage.incoming import Incoming, Written
     from scpd.storage.paths import PathTemplate
-    from scpd.storage.store import Incoming, Store
+    from scpd.storage.store import Store
 
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _SOP_CLASS_UID = 0x00080016
@@ -45,6 +47,7 @@ class Stored:
     """An instance at its final, absolute ``path``; ``values`` are raw ones of its data set, those that were asked for.
 
     The UIDs are those of the command and of the presentation context. ``directory`` is the storage directory.
+    ``digest`` is the CRC-32 of the data set in hexadecimal digits, where somebody asked for it.
     """
 
     peer: Peer
@@ -54,6 +57,8 @@ class Stored:
     values: Mapping[int, bytes]
     directory: str
     path: str
+    written: Written
+    digest: str = ""
 
 
 class Witness(Protocol):
@@ -75,9 +80,13 @@ class HandOver(Protocol):
     """Promises durably, before an instance gets its place, that it will be handed over; ``tags`` as of a witness.
 
     Thus no instance is ever in its place, for a crash or a full disk to leave there, without being handed over.
+    ``optional`` are values that may be missing where they are too long, or sequences; ``digests`` says that it wants
+    the digest.
     """
 
     tags: frozenset[int]
+    optional: frozenset[int]
+    digests: bool
 
     def promise(self, instance: Stored) -> Promise:
         """Raises :class:`~scpd.errors.StoreError` where nothing can be promised."""
@@ -93,14 +102,15 @@ class Storage:
         store: Store,
         rules: StorageRules,
         witnesses: Sequence[Witness] = (),
-        hand_over: HandOver | None = None,
+        hand_overs: Sequence[HandOver] = (),
     ) -> None:
         self._store = store
         self._rules = rules
         self._witnesses = tuple(witnesses)
-        self._hand_over = hand_over
+        self._hand_overs = tuple(hand_overs)
+        self._digests = any(one.digests for one in self._hand_overs)
         self._directory = str(store.directory.absolute())
-        told = (*self._witnesses, *((hand_over,) if hand_over else ()))
+        told: tuple[Witness | HandOver, ...] = (*self._witnesses, *self._hand_overs)
         self._tags = frozenset(
             (
                 *(_SPECIFIC_CHARACTER_SET, _SOP_CLASS_UID, _SOP_INSTANCE_UID),
@@ -108,7 +118,8 @@ class Storage:
                 *(tag for one in told for tag in one.tags),
             )
         )
-        self._layouts = Layouts(self._tags)
+        self._optional = frozenset(tag for one in self._hand_overs for tag in one.optional) - self._tags
+        self._layouts = Layouts(self._tags | self._optional)
 
     def perform(self, operation: Operation) -> Iterable[Reply]:
         """One C-STORE response (PS3.4 B.2.3): Success once the instance is where it belongs."""
@@ -128,19 +139,19 @@ class Storage:
         meta = file_meta(operation.context.transfer_syntax, operation.peer.calling)
         incoming = self._store.begin(meta.header(request.affected_sop_class_uid, request.affected_sop_instance_uid))
         try:
-            reader = self._stream(operation, incoming)
+            reader, digest = self._stream(operation, incoming)
             warning = self._verify(request, reader)
-            self._place(incoming, operation, request, reader)
+            self._place(incoming, operation, request, reader, digest)
         except UnreadableDataSet as error:
             raise StoreError(status.CANNOT_UNDERSTAND, str(error)) from error
         finally:
             incoming.abandon()
         return warning
 
-    def _place(self, incoming: Incoming, operation: Operation, request: CStoreRQ, reader: Reader) -> None:
+    def _place(self, incoming: Incoming, operation: Operation, request: CStoreRQ, reader: Reader, digest: str) -> None:
         """Give the instance its place, and tell whoever wants to know."""
         components = self._path(operation, request, reader)
-        if not self._witnesses and not self._hand_over:
+        if not self._witnesses and not self._hand_overs:
             incoming.commit(components)
             return
         instance = Stored(
@@ -151,20 +162,29 @@ class Storage:
             reader.values,
             self._directory,
             "/".join((self._directory, *components)),
+            incoming.told(),
+            digest,
         )
-        promise = self._hand_over.promise(instance) if self._hand_over else None
-        is_new = False
-        try:
-            is_new = incoming.commit(components)
-        finally:
-            if promise:
-                promise.settle(holds=is_new)
+        self._commit(incoming, components, instance)
         for witness in self._witnesses:
             witness.stored(instance)
 
-    def _stream(self, operation: Operation, incoming: Incoming) -> Reader:
-        """The data set to its file as it arrives; its head is read on the way."""
+    def _commit(self, incoming: Incoming, components: Sequence[str], instance: Stored) -> None:
+        """Give it its place once everything is promised; what is promised and comes to nothing is taken back."""
+        promises: list[Promise] = []
+        is_new = False
+        try:
+            for one in self._hand_overs:
+                promises.append(one.promise(instance))  # noqa: PERF401 those before one that fails are settled
+            is_new = incoming.commit(components)
+        finally:
+            for promise in promises:
+                promise.settle(holds=is_new)
+
+    def _stream(self, operation: Operation, incoming: Incoming) -> tuple[Reader, str]:
+        """The data set to its file as it arrives; its head is read on the way. And its digest, where that is wanted."""
         reader: Reader | None = None
+        digest = 0
         for views in operation.data():
             if reader is None:
                 reader = self._begin_reading(operation, views[0])
@@ -175,12 +195,15 @@ class Storage:
                 for view in views_to_read:
                     reader.feed(view)
             incoming.write(views)
+            if self._digests:
+                for view in views:
+                    digest = zlib.crc32(view, digest)
             if incoming.size > self._rules.longest:
                 raise StoreError(status.OUT_OF_RESOURCES, "the data set is longer than limits.data_set")
         if reader is None or not reader.seen:
             raise UnreadableDataSet("the data set has no element that could be read")
         reader.finish()
-        return reader
+        return reader, f"{digest:08x}" if self._digests else ""
 
     def _begin_reading(self, operation: Operation, data: memoryview) -> Reader:
         sender = (operation.peer.address, operation.context)
@@ -189,7 +212,7 @@ class Storage:
             values = self._layouts.read(sender, data)
             if values is not None:
                 return head.Known(values)
-        reader = head.reader(operation.context.transfer_syntax, self._tags, whole=strict)
+        reader = head.reader(operation.context.transfer_syntax, self._tags, optional=self._optional, whole=strict)
         reader.feed(data)
         if isinstance(reader, head.Walk) and reader.plain_size:
             self._layouts.walked(sender, data, reader.plain_size)

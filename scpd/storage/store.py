@@ -21,9 +21,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from scpd.dimse.status import DUPLICATE_SOP_INSTANCE, OUT_OF_RESOURCES
+from scpd.dimse.status import OUT_OF_RESOURCES
 from scpd.errors import ScpdError, StoreError
-from scpd.storage.file import write_all
+from scpd.storage.incoming import Incoming, out_of_resources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,11 +62,6 @@ class Space(NamedTuple):
     free_files: int
 
 
-def out_of_resources(error: OSError, doing: str) -> StoreError:
-    """What a failed system call means to the sender: keep the instance, come again."""
-    return StoreError(OUT_OF_RESOURCES, f"{doing}: {error.strerror or error}")
-
-
 def _close(descriptors: Sequence[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
@@ -81,6 +76,7 @@ class Store:
     def __init__(self, directory: Path, policy: StorePolicy) -> None:
         self.directory = directory
         self.policy = policy
+        self.is_alone = False  # no other process uses the directory, as far as opening it has shown
         self._without_links = threading.Lock()
         self._making = threading.Lock()
         self._looked = float("-inf")
@@ -168,6 +164,7 @@ class Store:
         except BlockingIOError:
             fcntl.flock(self._spool, fcntl.LOCK_SH)
             return ()
+        self.is_alone = True
         # By descriptor, as everything here; what is not named by us is somebody else's (a file system's lost+found).
         found = os.listdir(self._spool)  # noqa: PTH208
         names = tuple(sorted(name for name in found if _TEMPORARY.fullmatch(name)))
@@ -267,75 +264,3 @@ class Store:
         """Remove a temporary file that came to nothing."""
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=self._spool)
-
-
-class Incoming:
-    """An instance on its way to disk. Whoever began it ends it: :meth:`commit` or :meth:`abandon`.
-
-    ``size`` is the number of bytes of the data set written so far.
-    """
-
-    def __init__(self, store: Store, name: str, descriptor: int, header: bytes) -> None:
-        self.size = 0
-        self._store = store
-        self._name = name
-        self._descriptor = descriptor
-        self._header = header
-
-    def write(self, views: Sequence[memoryview]) -> None:
-        """Append what arrived, in as few system calls as there can be. Raises :class:`StoreError` with A700."""
-        pieces: list[bytes | memoryview] = [self._header, *views] if self._header else list(views)
-        waits = self._store.waits
-        waits[self._name] = time.monotonic()
-        try:
-            write_all(self._descriptor, pieces)
-        except OSError as error:
-            raise out_of_resources(error, "the instance cannot be written") from error
-        finally:
-            del waits[self._name]
-        self._header = b""
-        self.size += sum(map(len, views))
-
-    def commit(self, components: Sequence[str]) -> bool:
-        """Make the instance durable under its final path.
-
-        True when it is stored, False when ``duplicates: keep`` left the one that was there. Raises
-        :class:`StoreError` with A700, or with 0111H for ``duplicates: reject``.
-        """
-        name, waits = self._name, self._store.waits
-        waits[name] = time.monotonic()
-        try:
-            return self._commit(components)
-        finally:
-            del waits[name]
-
-    def _commit(self, components: Sequence[str]) -> bool:
-        try:
-            if self._store.policy.durable:
-                os.fsync(self._descriptor)
-            self._close()
-            placed = self._store.place(self._name, components)
-        except OSError as error:
-            raise out_of_resources(error, "the instance cannot be put in its place") from error
-        if placed:
-            self._name = ""
-        else:
-            self.abandon()
-            if self._store.policy.duplicates == "reject":
-                raise StoreError(DUPLICATE_SOP_INSTANCE, "the instance is there already (storage.duplicates: reject)")
-        return placed
-
-    def abandon(self) -> None:
-        """Remove what was written; does nothing after a commit."""
-        if not self._name:
-            return
-        with suppress(OSError):
-            self._close()
-        with suppress(OSError):
-            self._store.discard(self._name)
-        self._name = ""
-
-    def _close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)

@@ -6,6 +6,8 @@ from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 
 # Control characters that end a run of ISO 2022 escapes (PS3.5 6.1.2.5.3).
 _DELIMITERS = set(b"\\^=")
+# The escape of ISO 2022 IR 58, which names no character.
+_KEPT_BY_PYDICOM = "\x1b$)A"
 
 
 class Text:
@@ -21,7 +23,7 @@ class Text:
         if raw.isascii() and b"\x1b" not in raw:
             return raw.decode("ascii")
         try:
-            return decode_bytes(raw, self._names(), _DELIMITERS)
+            return decode_bytes(raw, self._names(), _DELIMITERS).replace(_KEPT_BY_PYDICOM, "")
         except (LookupError, UnicodeError, ValueError):
             return raw.decode("ascii", "replace")
 

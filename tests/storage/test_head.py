@@ -26,8 +26,8 @@ INSTANCE, PATIENT = 0x00080018, 0x00100010
 UNDEFINED = 0xFFFFFFFF
 
 
-def read(syntax: str, chunks, tags=TAGS, *, whole: bool = False) -> head.Reader:
-    reader = head.reader(syntax, tags, whole=whole)
+def read(syntax: str, chunks, tags=TAGS, *, optional=(), whole: bool = False) -> head.Reader:
+    reader = head.reader(syntax, tags, optional=optional, whole=whole)
     for chunk in chunks:
         reader.feed(memoryview(chunk))
     reader.finish()
@@ -111,6 +111,22 @@ def test_a_data_set_that_begins_behind_what_is_wanted_was_seen_all_the_same(samp
     assert read(EXPLICIT, [explicit(0x00290010, b"LO", b"PRIVATE ")], whole=whole).seen
     for sample in samples:
         assert not sample.data or read_head(sample, whole=whole).seen, sample.name
+
+
+def test_a_walk_stops_behind_the_last_that_is_optional_too(samples):
+    image = next(sample for sample in samples if sample.name == "CT_small.dcm")
+    reader = head.reader(image.transfer_syntax, TAGS, optional=(0x00100040, 0x00280010))
+    for chunk in cut(image.data, 64):
+        reader.feed(memoryview(chunk))
+        if reader.done:
+            break
+    assert reader.values[0x00280010] == b"\x80\0"
+    assert not any(tag > 0x00280010 for tag in reader.values)
+    assert chunk != image.data[-64:]
+    again = head.reader(image.transfer_syntax, TAGS, optional=(0x00280010, 0x00100040))
+    again.feed(memoryview(image.data))
+    place = again.plain_size
+    assert image.data[place : place + 4] == b"\x28\0\x11\0"
 
 
 def read_head(sample, *, whole: bool) -> head.Reader:
@@ -326,6 +342,129 @@ def test_a_length_that_lies_keeps_no_bytes():
     assert reader.values == {INSTANCE: b"1.2.3.4\0"}
 
 
+# -- what is optional
+
+CODES, REQUESTS, COMMENTS, ROWS = 0x00081032, 0x00400275, 0x00104000, 0x00280010
+OPTIONAL = frozenset((CODES, REQUESTS, COMMENTS, ROWS))
+
+
+def with_codes(*, undefined: bool) -> Dataset:
+    dataset = with_sequence(2, undefined=undefined)
+    item, inner = Dataset(), Dataset()
+    inner.CodeValue = "INNER"
+    item.CodeMeaning = "Kopf"
+    item.EquivalentCodeSequence = Sequence([inner, Dataset()])
+    for one in (item, inner):
+        one.is_undefined_length_sequence_item = undefined
+    item["EquivalentCodeSequence"].is_undefined_length = undefined
+    dataset.ProcedureCodeSequence = Sequence([item, item])
+    dataset["ProcedureCodeSequence"].is_undefined_length = undefined
+    dataset.RequestAttributesSequence = Sequence([])
+    dataset["RequestAttributesSequence"].is_undefined_length = undefined
+    return dataset
+
+
+def value_in(dataset: Dataset, syntax: str, tag: int) -> bytes:
+    """The bytes between an element's header and its end, or its delimiter."""
+    alone = Dataset()
+    alone.add(dataset[tag])
+    data = encoded(alone, BIG if syntax == BIG else IMPLICIT if syntax == IMPLICIT else EXPLICIT)
+    return data[8 if syntax == IMPLICIT else 12 : len(data) - 8 * dataset[tag].is_undefined_length]
+
+
+@pytest.mark.parametrize("undefined", [True, False], ids=["undefined", "defined"])
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "head"])
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_sequence_that_is_wanted_is_told_as_its_items_came_wherever_it_is_cut(syntax, whole, undefined):
+    dataset = with_codes(undefined=undefined)
+    data = encoded(dataset, syntax)
+    expected = {**EXPECTED, ROWS: b"\0\2" if syntax == BIG else b"\2\0", REQUESTS: b""}
+    codes = value_in(dataset, syntax, CODES)
+    assert b"INNER" in codes
+    for chunks in (cut(data, 1), *([data[:place], data[place:]] for place in range(len(data) + 1))):
+        values = read(syntax, chunks, optional=OPTIONAL, whole=whole).values
+        assert values.pop(CODES) == codes
+        assert {**stripped(values), ROWS: values[ROWS]} == expected
+
+
+@pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG])
+def test_a_sequence_that_is_not_whole_is_not_told(syntax):
+    data = encoded(with_codes(undefined=True), syntax)
+    end = data.index(b"INNER")
+    reader = head.reader(syntax, (), optional=OPTIONAL)
+    for chunk in cut(data[:end], 11):
+        reader.feed(memoryview(chunk))
+    assert CODES not in reader.values
+    reader.feed(memoryview(data[end:]))
+    assert CODES in reader.values
+
+
+LONG = b"x" * 70_000
+LEFT_OUT = {
+    "text": explicit(COMMENTS, b"UT", LONG),
+    "a sequence of defined length": explicit(REQUESTS, b"SQ", item(explicit(CODES, b"UT", LONG))),
+    "a sequence of undefined length": explicit(
+        REQUESTS, b"SQ", (ITEM_BEGIN + explicit(CODES, b"UT", LONG[:40_000]) + ITEM_END) * 2 + SEQUENCE_END, UNDEFINED
+    ),
+    "a sequence of many items": explicit(REQUESTS, b"SQ", item(b"") * 8193 + SEQUENCE_END, UNDEFINED),
+}
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "head"])
+@pytest.mark.parametrize("data", LEFT_OUT.values(), ids=LEFT_OUT)
+def test_an_optional_value_that_is_too_long_is_left_out_however_it_is_cut(data, whole):
+    """Nobody's instance is refused for what only an index wants to know."""
+    rest = explicit(0x00400280, b"ST", b"rest") + explicit(0x00400281, b"LO", b"x ")
+    for size in (1 << 20, 16_372, 999):
+        reader = read(EXPLICIT, cut(UID + NAME + data + rest, size), optional={*OPTIONAL, 0x00400280}, whole=whole)
+        assert reader.values == {**FOUND, 0x00400280: b"rest"}
+
+
+def test_a_sequence_of_64_kib_is_told():
+    data = explicit(REQUESTS, b"SQ", item(b"") * 8192 + SEQUENCE_END, UNDEFINED)
+    for size in (1 << 20, 1000):
+        assert len(read(EXPLICIT, cut(UID + data, size), optional=OPTIONAL).values[REQUESTS]) == 65_536
+
+
+def test_a_long_value_in_small_pieces_is_not_put_together_again_and_again():
+    reader = head.reader(EXPLICIT, TAGS, optional=OPTIONAL)
+    codes = explicit(CODES, b"SQ", item(b"") * 4000 + SEQUENCE_END, UNDEFINED)
+    for chunk in cut(codes + explicit(PATIENT, b"UT", LONG[:40_000]) + explicit(0x00500010, b"LO", b""), 1):
+        reader.feed(memoryview(chunk))
+        assert len(reader._left_over) < 12
+    assert reader.done
+    assert {tag: len(value) for tag, value in reader.values.items()} == {CODES: 32_000, PATIENT: 40_000}
+
+
+LATER = explicit(0x00210010, b"LO", b"LATER ")
+FAULTS = {
+    "an impossible VR": b"\x22\0\x10\0!!\x08\0DOE^JANE",
+    "a delimiter": SEQUENCE_END,
+    "its end within an element": explicit(0x00220010, b"LO", b"a", 50),
+    "its end within a sequence": explicit(REQUESTS, b"SQ", ITEM_BEGIN, UNDEFINED),
+    "too deep a nesting": (explicit(0x00221001, b"SQ", b"", UNDEFINED) + ITEM_BEGIN) * 80,
+}
+
+
+@pytest.mark.parametrize("data", FAULTS.values(), ids=FAULTS)
+def test_a_fault_behind_all_that_is_needed_is_none_unless_the_whole_is_asked_for(data):
+    """What an index wants to know makes nothing unreadable that was readable without."""
+    wanted = {**FOUND, 0x00210010: b"LATER "}
+    for size in (1 << 20, 5, 1):
+        chunks = cut(UID + NAME + LATER + data, size)
+        assert read(EXPLICIT, chunks, optional={*OPTIONAL, 0x00210010}).values == wanted
+        with pytest.raises(UnreadableDataSet):
+            read(EXPLICIT, chunks, optional={*OPTIONAL, 0x00210010}, whole=True)
+
+
+def test_a_deflate_stream_that_breaks_behind_all_that_is_needed_is_read_that_far():
+    deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    data = deflate.compress(UID + NAME + LATER) + deflate.flush(zlib.Z_FULL_FLUSH)
+    assert read(DEFLATED, [data, b"\xff" * 50], optional=OPTIONAL).values == FOUND
+    with pytest.raises(UnreadableDataSet, match="cannot be inflated"):
+        read(DEFLATED, [data, b"\xff" * 50], optional=OPTIONAL, whole=True)
+
+
 # -- deflated
 
 
@@ -376,7 +515,7 @@ anything = st.one_of(st.binary(max_size=200), soup.map(b"".join))
 
 def outcome(syntax: str, chunks, *, whole: bool):
     try:
-        return read(syntax, chunks, whole=whole).values
+        return read(syntax, chunks, optional=(0x00081110, 0x00091010), whole=whole).values
     except UnreadableDataSet:
         return None
 
@@ -384,7 +523,7 @@ def outcome(syntax: str, chunks, *, whole: bool):
 @given(anything, st.sampled_from(SYNTAXES), st.booleans())
 def test_any_bytes_give_values_or_are_unreadable_and_nothing_else(data, syntax, whole):
     values = outcome(syntax, [data], whole=whole)
-    assert values is None or set(values) <= TAGS
+    assert values is None or set(values) <= {*TAGS, 0x00081110, 0x00091010}
 
 
 @given(anything, st.sampled_from(SYNTAXES), st.booleans(), st.lists(st.integers(0, 200)))
@@ -392,6 +531,21 @@ def test_any_bytes_mean_the_same_however_they_are_cut(data, syntax, whole, cuts)
     places = sorted({0, len(data), *(place for place in cuts if place < len(data))})
     chunks = [data[start:end] for start, end in pairwise(places)]
     assert outcome(syntax, chunks, whole=whole) == outcome(syntax, [data], whole=whole)
+
+
+@given(anything, st.sampled_from(SYNTAXES), st.booleans(), st.lists(st.integers(0, 200)))
+def test_what_is_optional_changes_nothing_for_what_is_needed(data, syntax, whole, cuts):
+    places = sorted({0, len(data), *(place for place in cuts if place < len(data))})
+    chunks = [data[start:end] for start, end in pairwise(places)]
+
+    def told(optional):
+        try:
+            reader = read(syntax, chunks, (INSTANCE, PATIENT), optional=optional, whole=whole)
+        except UnreadableDataSet as error:
+            return str(error)
+        return {tag: reader.values.get(tag) for tag in (INSTANCE, PATIENT)}, reader.seen
+
+    assert told((0x00081110, 0x00091010, 0x0020000D)) == told(())
 
 
 @given(anything)

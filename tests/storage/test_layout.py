@@ -36,8 +36,8 @@ def data_set(instance=b"1.2.3.40", *, name=b"A^B ", extra=b"", pixels=b"\0" * 64
     )
 
 
-def walked(data: bytes) -> dict[int, bytes]:
-    walk = reader(EXPLICIT, TAGS)
+def walked(data: bytes, optional=()) -> dict[int, bytes]:
+    walk = reader(EXPLICIT, TAGS, optional=optional)
     walk.feed(memoryview(data))
     return walk.values
 
@@ -79,6 +79,29 @@ def test_whatever_is_changed_the_values_are_those_of_a_walk_or_none(flips):
         data[place] ^= bits
     values = learn(memoryview(data_set()), TAGS).read(memoryview(bytes(data)))
     assert values is None or values == walked(bytes(data))
+
+
+ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, 12) + element(0x00080100, b"SH", b"A123")
+CODES = 0x00181012
+
+
+def test_a_sequence_of_defined_length_has_its_place_as_any_value_has():
+    wanted, data = {*TAGS, CODES}, data_set(extra=element(CODES, b"SQ", ITEM))
+    other = data.replace(b"A123", b"B456")
+    values = learn(memoryview(data), wanted).read(memoryview(other))
+    assert values == walked(other, {CODES})
+    assert values[CODES] == ITEM.replace(b"A123", b"B456")
+    longer = data_set(extra=element(CODES, b"SQ", ITEM * 2))
+    assert learn(memoryview(data), wanted).read(memoryview(longer)) is None
+    assert learn(memoryview(longer), wanted).read(memoryview(longer)) == walked(longer, {CODES})
+
+
+@pytest.mark.parametrize("wanted", [TAGS, {*TAGS, CODES}], ids=["unwanted", "wanted"])
+def test_a_data_set_with_a_sequence_of_undefined_length_is_not_learned(wanted):
+    sequence = struct.pack("<HH2sHI", CODES >> 16, CODES & 0xFFFF, b"SQ", 0, 0xFFFFFFFF)
+    data = data_set(extra=sequence + ITEM + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0))
+    assert learn(memoryview(data), wanted) is None
+    assert walked(data, wanted).get(CODES, ITEM) == ITEM
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,191 @@
+"""Rows into the tables: patients, studies and series where they are new or another, and each file's instance.
+
+What is told of a patient, study or series is what its latest instance says. Everything here happens on the one thread
+that writes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import bindparam, case, delete, exists, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from scpd.index.schema import instances, patients, pending, series, studies
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlalchemy import Connection, Dialect, Table
+    from sqlalchemy.sql import ClauseElement
+
+    from scpd.index.entry import Entry, Parent
+
+_MOST_KNOWN = 8192
+_INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+class Arrival(NamedTuple):
+    """A file as it is written down: its path below the store, its size in bytes, its time in Unix time."""
+
+    path: str
+    transfer_syntax: str
+    size: int
+    received: float
+    digest: str
+    calling: str
+    entry: Entry
+
+
+class _Known(NamedTuple):
+    """The row of a patient, study or series as this process wrote it last."""
+
+    id: int
+    attributes: str
+    above: int
+    received: float
+
+
+class Prepared:
+    """A statement whose SQL is made once."""
+
+    def __init__(self, statement: ClauseElement, dialect: Dialect) -> None:
+        compiled: Any = statement.compile(dialect=dialect)
+        self._sql = compiled.string
+        self._places: Sequence[str] | None = compiled.positiontup
+        self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
+
+    def run(self, connection: Connection, values: Mapping[str, Any]) -> Any:
+        """Do it; the result."""
+        given = {**self._fixed, **values}
+        parameters = given if self._places is None else tuple(given[name] for name in self._places)
+        return connection.exec_driver_sql(self._sql, parameters)
+
+
+class Writing:
+    """The statements of one database, and what it is known to hold."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        insert = _INSERT[dialect.name]
+        self._known: OrderedDict[tuple[str, object], _Known] = OrderedDict()
+        self._parents = {
+            table.name: Prepared(_latest(insert, table, unique), dialect)
+            for table, unique in ((patients, ("key",)), (studies, ("uid",)), (series, ("study", "uid")))
+        }
+        self._found = {
+            table.name: Prepared(
+                select(table.c.id).where(*(table.c[name] == bindparam(name) for name in unique)), dialect
+            )
+            for table, unique in ((patients, ("key",)), (studies, ("uid",)), (series, ("study", "uid")))
+        }
+        self._instance = Prepared(_instance(insert), dialect)
+        self._pend = Prepared(
+            insert(pending)
+            .values({name: bindparam(name) for name in ("store", "path", "since")})
+            .returning(pending.c.id),
+            dialect,
+        )
+        self._settle = Prepared(delete(pending).where(pending.c.id == bindparam("number")), dialect)
+        self._remove = Prepared(
+            delete(instances).where(instances.c.store == bindparam("where"), instances.c.path == bindparam("which")),
+            dialect,
+        )
+
+    def forget(self) -> None:
+        """Nothing is known any more of what the database holds: somebody else may have changed it."""
+        self._known.clear()
+
+    def put(self, connection: Connection, store: int, arrival: Arrival) -> None:
+        """The rows of a file, new or in place of what there was of this path."""
+        entry, received = arrival.entry, arrival.received
+        patient = self._parent(connection, "patients", entry.patient, {"key": entry.patient.key}, 0, received)
+        study = self._parent(
+            connection, "studies", entry.study, {"uid": entry.study.key, "patient": patient}, patient, received
+        )
+        owner = self._parent(connection, "series", entry.series, {"uid": entry.series.key, "study": study}, 0, received)
+        self._instance.run(
+            connection,
+            {
+                "series": owner,
+                "uid": entry.uid,
+                "sop_class": entry.sop_class,
+                "number": entry.number,
+                "store": store,
+                "path": arrival.path,
+                "transfer_syntax": arrival.transfer_syntax,
+                "size": arrival.size,
+                "digest": arrival.digest,
+                "calling": arrival.calling,
+                "received": received,
+                "attributes": entry.attributes,
+            },
+        )
+
+    def _parent(
+        self, connection: Connection, table: str, row: Parent, names: Mapping[str, Any], above: int, received: float
+    ) -> int:
+        key = (table, tuple(names[name] for name in names if name != "patient"))
+        known = self._known.get(key)
+        if known is None or (received >= known.received and (known.attributes, known.above) != (row.attributes, above)):
+            known = self._written(connection, table, row, names, above, received)
+        elif received > known.received:
+            known = known._replace(received=received)
+        self._known[key] = known
+        self._known.move_to_end(key)
+        if len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
+        return known.id
+
+    def _written(
+        self, connection: Connection, table: str, row: Parent, names: Mapping[str, Any], above: int, received: float
+    ) -> _Known:
+        values = {**names, **row.columns, "attributes": row.attributes, "received": received}
+        number = self._parents[table].run(connection, values).scalar()
+        if number is None:  # what is there is younger
+            number = self._found[table].run(connection, names).scalar_one()
+        return _Known(int(number), row.attributes, above, received)
+
+    def pend(self, connection: Connection, store: int, path: str, since: float) -> int:
+        """The number of a note that the rows of a path may not be what is on the disk."""
+        return int(self._pend.run(connection, {"store": store, "path": path, "since": since}).scalar_one())
+
+    def settle(self, connection: Connection, number: int) -> None:
+        """They are."""
+        self._settle.run(connection, {"number": number})
+
+    def remove(self, connection: Connection, store: int, path: str) -> bool:
+        """The rows of a file that is not there; whether there were any."""
+        return bool(self._remove.run(connection, {"where": store, "which": path}).rowcount)
+
+    def prune(self, connection: Connection) -> None:
+        """Away with series, studies and patients that hold nothing."""
+        self.forget()
+        for table, below in ((series, instances.c.series), (studies, series.c.study), (patients, studies.c.patient)):
+            connection.execute(delete(table).where(~exists().where(below == table.c.id)))
+
+    def move_pending(self, connection: Connection, numbers: Iterable[int], since: float) -> None:
+        """Look at these again later."""
+        connection.execute(update(pending).where(pending.c.id.in_(list(numbers))).values(since=since))
+
+
+def _latest(insert: Any, table: Table, unique: tuple[str, ...]) -> ClauseElement:
+    """A row, new or in place of an older one; nothing where what is there is younger."""
+    statement = insert(table).values({name: bindparam(name) for name in table.c.keys() if name != "id"})  # noqa: SIM118
+    changed = {name: statement.excluded[name] for name in table.c.keys() if name not in ("id", *unique)}  # noqa: SIM118
+    result: ClauseElement = statement.on_conflict_do_update(
+        index_elements=unique, set_=changed, where=table.c.received <= statement.excluded.received
+    ).returning(table.c.id)
+    return result
+
+
+def _instance(insert: Any) -> ClauseElement:
+    statement = insert(instances).values({name: bindparam(name) for name in instances.c.keys() if name != "id"})  # noqa: SIM118
+    changed = {name: statement.excluded[name] for name in instances.c.keys() if name not in ("id", "store", "path")}  # noqa: SIM118
+    # A file that is looked at again is not read to its end: what was known of its bytes holds while it has not changed.
+    is_same = (instances.c.size == statement.excluded.size) & (instances.c.received == statement.excluded.received)
+    changed["digest"] = case(
+        ((statement.excluded.digest == "") & is_same, instances.c.digest), else_=statement.excluded.digest
+    )
+    result: ClauseElement = statement.on_conflict_do_update(index_elements=("store", "path"), set_=changed)
+    return result

@@ -1,0 +1,57 @@
+"""What is stored, written down in an index: promised before an instance gets its place, settled after it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from scpd.dimse.status import OUT_OF_RESOURCES
+from scpd.errors import IndexUnavailable, StoreError
+from scpd.index.writing import Arrival
+
+if TYPE_CHECKING:
+    from scpd.index.entry import Scribe
+    from scpd.index.register import Note, Register
+    from scpd.services.storage import Stored
+
+
+class Indexing:
+    """Writes down what one server stores. Raises :class:`StoreError` with A700 where that cannot be."""
+
+    tags: frozenset[int] = frozenset()
+    digests = True
+
+    def __init__(self, register: Register, scribe: Scribe) -> None:
+        self.optional = scribe.tags
+        self._register = register
+        self._scribe = scribe
+
+    def promise(self, instance: Stored) -> _Promise:
+        path = instance.path[len(instance.directory) + 1 :]
+        try:
+            return _Promise(self._register, self._register.expect(path, partial(self._arrival, path, instance)))
+        except IndexUnavailable as error:
+            raise StoreError(OUT_OF_RESOURCES, f"it cannot be indexed: {error}") from error
+
+    def _arrival(self, path: str, instance: Stored) -> Arrival:
+        entry = self._scribe.entry(
+            instance.values, instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid
+        )
+        return Arrival(
+            path,
+            instance.transfer_syntax_uid,
+            instance.written.size,
+            instance.written.when,
+            instance.digest,
+            instance.peer.calling,
+            entry,
+        )
+
+
+class _Promise:
+    def __init__(self, register: Register, note: Note) -> None:
+        self._register = register
+        self._note = note
+
+    def settle(self, *, holds: bool) -> None:
+        self._register.settle(self._note, holds=holds)
