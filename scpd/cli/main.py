@@ -32,6 +32,9 @@ COMMANDS = {
     "passwd": "add, change or remove a user in a password file",
     "echo": "ask a DICOM peer for a C-ECHO",
     "send": "send files and folders to a DICOM peer",
+    "find": "ask a DICOM peer what it holds (C-FIND)",
+    "move": "have a DICOM peer send what it holds to another (C-MOVE)",
+    "get": "fetch what a DICOM peer holds into files (C-GET)",
     "health": "say whether the running daemon is ready, for health checks",
 }
 

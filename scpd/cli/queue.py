@@ -10,9 +10,10 @@ from scpd.config import load
 from scpd.daemon.handover import queue_directory
 from scpd.errors import ScpdError
 from scpd.forward.shelf import Row, Selection, Shelf
+from scpd.services.commitment.transactions import NAME
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-_WHAT = ("sop_instance_uid", "study_instance_uid")
+_WHAT = ("sop_instance_uid", "study_instance_uid", "transaction_uid")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,13 +26,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="list what was set aside (the default), have it tried again, or forget it",
     )
     parser.add_argument("ids", metavar="ID", nargs="*", type=int, help="jobs by number, also those that wait")
-    parser.add_argument("--hook", metavar="NAME", help="only jobs of this hook")
+    parser.add_argument("--hook", metavar="NAME", help=f"only jobs of this hook, or of {NAME!r}")
 
 
 def run(args: argparse.Namespace) -> int:
     directory = queue_directory(load(args.config))
     if directory is None:
-        raise ScpdError(f"{args.config} has no hooks, and no queue")
+        raise ScpdError(f"{args.config} has no hooks and no storage commitment, and no queue")
     shelf, selection = Shelf(directory), Selection(args.hook, args.ids)
     if args.action == "list":
         _list(shelf, selection)

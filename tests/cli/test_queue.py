@@ -9,6 +9,7 @@ import pytest
 from scpd.cli.main import main
 from scpd.forward import studies
 from scpd.forward.queue import Queue
+from scpd.services.commitment.transactions import NAME
 
 PATIENCE = 20.0
 FINE, FAILED, USAGE, BAD_CONFIGURATION = 0, 1, 2, 78
@@ -107,12 +108,28 @@ def test_what_is_held_is_nobodys_yet(command, queue):
     assert command("retry", str(number)) == (FINE, ["0 to be tried again"], "")
 
 
+def test_storage_commitment_without_hooks_has_a_queue_too(command, config, queue):
+    config.write_text(config.read_text().partition("hooks:")[0] + "contexts: [storage_commitment]\n")
+    about = {"event": "commitment", "transaction_uid": "1.2.9", "calling": "DOE^JANE"}
+    queue.settle([NAME], queue.put([(NAME, about)]), holds=True)
+    queue.database.write(lambda connection: None)
+    queue.set_aside(queue.take(NAME), "the peer has left")
+    queue.database.write(lambda connection: None)
+    status, out, _ = command("--hook", NAME)
+    assert status == FINE
+    assert out[0].startswith("storage commitment: 0 waiting, 1 set aside, the oldest ")
+    assert out[1].startswith("5  storage commitment  set aside  commitment 1.2.9  ")
+    assert out[1].endswith("  1 try  the peer has left")
+    assert len(out) == 2
+    assert command("retry", "--hook", NAME) == (FINE, ["1 to be tried again"], "")
+
+
 def test_without_a_queue_it_says_so(command, config):
     status, _, err = command()
     assert (status, "nothing was handed over yet" in err) == (FAILED, True)
     config.write_text("ae_title: A\n")
     status, _, err = command()
-    assert (status, "no hooks" in err) == (FAILED, True)
+    assert (status, "no hooks and no storage commitment" in err) == (FAILED, True)
 
 
 def test_a_queue_that_is_none_is_told_in_one_line(command, tmp_path):
