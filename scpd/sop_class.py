@@ -189,8 +189,21 @@ READING: frozenset[str] = frozenset(
     uid for keyword, uid in {**SOP_CLASSES, **_YOUNGER}.items() if keyword.endswith(("Find", "Move", "Get", "Query"))
 )
 
+# The models of Patient Root, Study Root and Patient/Study Only, each to find, move and get (PS3.4 C.6).
+QUERY_RETRIEVE: tuple[UID, ...] = tuple(
+    SOP_CLASSES[f"{model}QueryRetrieveInformationModel{operation}"]
+    for model in ("PatientRoot", "StudyRoot", "PatientStudyOnly")
+    for operation in ("Find", "Move", "Get")
+)
+STORAGE_COMMITMENT: tuple[UID, ...] = (SOP_CLASSES["StorageCommitmentPushModel"],)
+
 # Group names that a configuration may use for many SOP classes at once.
-GROUPS: dict[str, tuple[UID, ...]] = {"verification": VERIFICATION, "storage": STORAGE}
+GROUPS: dict[str, tuple[UID, ...]] = {
+    "verification": VERIFICATION,
+    "storage": STORAGE,
+    "query_retrieve": QUERY_RETRIEVE,
+    "storage_commitment": STORAGE_COMMITMENT,
+}
 
 
 def uid_name(uid: str) -> str:

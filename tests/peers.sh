@@ -2,7 +2,8 @@
 # Installs what the tests run against beside Python packages: DCMTK and Orthanc as real peers, a C compiler for the load
 # generator and OpenSSL's headers for it, faketime for clock jumps, what user identity is verified against (a KDC, a
 # directory, xmlsec1 as an issuer of SAML assertions, the headers that the GSS-API binding is built with), and who reads
-# the admin endpoint: a browser and promtool; PostgreSQL, of which the tests start servers of their own. With `system`: what boots a system of its own and builds the image.
+# the admin endpoint: a browser and promtool; PostgreSQL, of which the tests start servers of their own. With `system`:
+# what boots a system of its own and builds the image.
 # Needs root and Debian's apt-get; anywhere else it says what is missing.
 set -u
 missing=""

@@ -117,8 +117,19 @@ def test_the_storage_group_holds_what_a_c_store_can_carry_and_nothing_else():
     assert len(names) > 150
 
 
-def test_the_configuration_knows_two_groups():
-    assert sop_class.GROUPS == {"verification": sop_class.VERIFICATION, "storage": sop_class.STORAGE}
+def test_the_configuration_knows_four_groups():
+    assert sop_class.GROUPS == {
+        "verification": sop_class.VERIFICATION,
+        "storage": sop_class.STORAGE,
+        "query_retrieve": sop_class.QUERY_RETRIEVE,
+        "storage_commitment": sop_class.STORAGE_COMMITMENT,
+    }
+
+
+def test_the_groups_of_queries_and_of_commitment_are_the_classes_of_the_standard():
+    models = [f"1.2.840.10008.5.1.4.1.2.{model}.{operation}" for model in (1, 2, 3) for operation in (1, 2, 3)]
+    assert list(sop_class.QUERY_RETRIEVE) == models
+    assert sop_class.STORAGE_COMMITMENT == ("1.2.840.10008.1.20.1",)
 
 
 @pytest.mark.parametrize("group", [*sop_class.GROUPS.values(), *sop_class.SERVICE_CLASSES.values()])

@@ -18,6 +18,7 @@ from pydicom.filewriter import dcmwrite
 from pydicom.uid import UID
 
 from scpd.client.requestor import Proposal
+from scpd.client.transcoding import make_plain
 from scpd.errors import Interrupted
 from scpd.part10 import FileHead, read_head
 from scpd.sop_class import UNCOMPRESSED
@@ -82,7 +83,7 @@ def pieces(file: RawIOBase, head: FileHead, buffer: memoryview) -> Iterator[Piec
     while True:
         count = min(left, size)
         view = buffer[:count]
-        if _fill(file, view) < count:
+        if fill(file, view) < count:
             raise Interrupted("the file became shorter, or unreadable, while it was sent")
         left -= count
         yield Piece(view, not left)
@@ -91,7 +92,8 @@ def pieces(file: RawIOBase, head: FileHead, buffer: memoryview) -> Iterator[Piec
         size = len(buffer)
 
 
-def _fill(file: RawIOBase, buffer: memoryview) -> int:
+def fill(file: RawIOBase, buffer: memoryview) -> int:
+    """Read until ``buffer`` is full, or the file ends or fails; how many bytes came."""
     total = 0
     while total < len(buffer):
         try:
@@ -105,8 +107,9 @@ def _fill(file: RawIOBase, buffer: memoryview) -> int:
 
 
 def converted(file: RawIOBase, syntax: str) -> Iterator[Piece]:
-    """The data set in another uncompressed encoding, by pydicom. Raises one of ``CANNOT_CONVERT``."""
+    """The data set in Implicit or Explicit VR Little Endian, by pydicom. Raises one of ``CANNOT_CONVERT``."""
     dataset = dcmread(BufferedReader(file))
+    make_plain(dataset)
     dataset.file_meta.TransferSyntaxUID = UID(syntax)
     buffer = BytesIO()
     dcmwrite(buffer, dataset, implicit_vr=syntax == _DEFAULT_SYNTAX, little_endian=True, enforce_file_format=True)

@@ -24,7 +24,9 @@ Titles = Annotated[tuple[Annotated[str, TITLE_GLOB], ...], OneOrMore()]
 CertificateNames = Annotated[tuple[Annotated[str, CERTIFICATE_GLOB], ...], OneOrMore()]
 Names = Annotated[tuple[Annotated[str, TEXT], ...], OneOrMore()]
 # The words of sop_class.GROUPS.
-Services = Annotated[tuple[Literal["verification", "storage"], ...], OneOrMore()]
+Services = Annotated[
+    tuple[Literal["verification", "storage", "query_retrieve", "storage_commitment"], ...], OneOrMore()
+]
 SOPClasses = Annotated[tuple[Annotated[str, SOP_CLASS], ...], OneOrMore()]
 Rights = Annotated[tuple[Literal["read", "write"], ...], OneOrMore()]
 

@@ -82,8 +82,8 @@ class ContextEntry(Section):
     """One entry of the list: some SOP classes, and what holds for each of them."""
 
     sop_classes: Annotated[tuple[Annotated[str, SOP_CLASS], ...], OneOrMore()] = Field(
-        description="The SOP classes that this entry is about: one or a list of groups (verification, "
-        "storage), keywords of PS3.6 annex A, and UIDs, private ones included."
+        description="The SOP classes that this entry is about: one or a list of groups (verification, storage, "
+        "query_retrieve, storage_commitment), keywords of PS3.6 annex A, and UIDs, private ones included."
     )
     transfer_syntaxes: Annotated[tuple[Annotated[str, _TRANSFER_SYNTAX], ...], OneOrMore()] = Field(
         default=("default",),

@@ -26,7 +26,7 @@ def parse_database(value: object) -> str:
         port = parts.port
     except ValueError as error:
         raise ValueError(f"the address of the database is none ({error}); {_FORMS}") from None
-    if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1 and not parts.query:
+    if text.startswith("sqlite:///") and len(parts.path) > 1 and not parts.query:
         return text
     if parts.scheme == "postgresql" and len(parts.path) > 1 and port != 0:
         return text

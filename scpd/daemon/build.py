@@ -10,17 +10,25 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scpd.config.values import SystemdSocket
 from scpd.daemon import auditing, systemd
+from scpd.daemon.archive import Archives
+from scpd.daemon.commitments import Commitments
+from scpd.daemon.destinations import Destinations
 from scpd.daemon.doors import Doorkeepers
 from scpd.daemon.handover import HandOvers
 from scpd.daemon.security import expiry, security
-from scpd.daemon.served import service
+from scpd.daemon.served import retrieves_back, service
 from scpd.errors import ConfigurationError, SettingError
-from scpd.negotiation.offer import Offer, SupportedContext
+from scpd.negotiation.offer import Extensions, Offer, SupportedContext
 from scpd.server.capacity import CapacityLimits
 from scpd.server.guard import Guard
 from scpd.server.server import Plan
 from scpd.server.visit import Visit
 from scpd.server.worker import Terms
+from scpd.services.commitment.service import Commitment
+from scpd.services.query import extended as query
+from scpd.services.query.find import Find, FindRules
+from scpd.services.retrieve import extended as retrieval
+from scpd.services.retrieve.service import Retrieve, RetrieveRules
 from scpd.services.storage import Storage, StorageRules
 from scpd.services.verification import Verification
 from scpd.storage.paths import PathTemplate
@@ -35,6 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scpd.config import Config, ServerConfig, StorageConfig
+    from scpd.config.contexts import ContextConfig
     from scpd.server.ledger import Ledger
     from scpd.services.service import Service
     from scpd.transport.listener import Where
@@ -69,8 +78,12 @@ class Parts:
             self.ledger = auditing.ledger(config, config.audit) if config.audit else None
             self.doorkeepers = Doorkeepers(self.ledger)
         self.hand_overs: HandOvers = HandOvers(config, before.hand_overs if before else None)
+        self.archives: Archives | None = None
         self.posts: tuple[Post, ...] = ()
         try:
+            self.archives = Archives(config, before.archives if before else None)
+            self._commitments = Commitments(config, self.hand_overs, self.archives.by_server(config))
+            self._destinations = Destinations(config)
             self._expiries = {server.name: expiry(server.tls) for server in config.servers if server.tls}
             self.posts = tuple(self._post(config, server) for server in config.servers)
             _check_that_none_is_shared(config, self.posts)
@@ -79,9 +92,11 @@ class Parts:
             raise
         self._before = None
 
-    def begin(self) -> None:
-        """These are the parts in force from now on."""
+    def begin(self, before: Parts | None = None) -> None:
+        """These are the parts in force from now on, in place of those ``before``."""
         self.hand_overs.begin()
+        if self.archives:
+            self.archives.begin(before.archives if before else None)
 
     def discard(self) -> None:
         """They will never be in force: give back what building took, and leave alone what the parts in force use.
@@ -92,6 +107,8 @@ class Parts:
         self.posts = ()
         self.stores.clear()
         self.hand_overs.discard()
+        if self.archives:
+            self.archives.discard()
 
     def days_left(self, server: str) -> int | None:
         """How many days the certificate that a server was built with is good for; below zero once it has expired."""
@@ -108,6 +125,8 @@ class Parts:
         """Give back what building took."""
         self.doorkeepers.close()
         self.hand_overs.close()
+        if self.archives:
+            self.archives.close()
         for store in self.stores.values():
             store.close()
 
@@ -148,9 +167,26 @@ class Parts:
     def _services(self, server: ServerConfig) -> Mapping[str, Service]:
         rules = StorageRules(PathTemplate(server.storage.path), server.limits.data_set, server.storage.verify)
         witnesses = (self.ledger,) if self.ledger else ()
-        storage = Storage(self._store(server.storage), rules, witnesses, self.hand_overs.desk(server))
+        store = self._store(server.storage)
+        indexing = self.archives.indexing(server, store) if self.archives else None
+        # A job that is let go may move the file: so the index first.
+        promising = (indexing, self.hand_overs.desk(server))
+        storage = Storage(store, rules, witnesses, [one for one in promising if one])
         services: dict[type[Service], Service] = {Storage: storage, Verification: Verification()}
+        services |= self._asking(server)
         return {context.abstract_syntax: services[service(context.abstract_syntax)] for context in server.supported()}
+
+    def _asking(self, server: ServerConfig) -> Mapping[type[Service], Service]:
+        """The services that answer for what is held."""
+        index = self.archives.index(server) if self.archives else None
+        if index is None:
+            return {}
+        commitment = self._commitments.service(server)
+        return {
+            Find: Find(index, FindRules(server.ae_title, server.limits.find_results)),
+            Retrieve: Retrieve(index, RetrieveRules(self._destinations.of(server))),
+            **({Commitment: commitment} if commitment else {}),
+        }
 
     def _store(self, storage: StorageConfig) -> Store:
         policy = StorePolicy(storage.duplicates, storage.durability == "fsync", storage.reserve)
@@ -180,15 +216,23 @@ def offer(server: ServerConfig) -> Offer:
     """What a server offers everybody."""
     return Offer(
         ae_title=server.ae_title,
-        contexts={
-            context.abstract_syntax: SupportedContext(
-                context.abstract_syntax, context.transfer_syntaxes, context.scu_role, context.scp_role
-            )
-            for context in server.supported()
-        },
+        contexts={context.abstract_syntax: _supported(server, context) for context in server.supported()},
+        extensions=Extensions(extended=partial(_extended, fuzzy_names=bool(server.index and server.index.fuzzy_names))),
         maximum_length=server.limits.pdu_length,
         check_called_ae_title=server.called_ae_title == "check",
         preference=server.transfer_syntax_preference,
         implementation_class_uid=IMPLEMENTATION_CLASS_UID,
         implementation_version_name=IMPLEMENTATION_VERSION_NAME,
     )
+
+
+def _supported(server: ServerConfig, context: ContextConfig) -> SupportedContext:
+    """Who asks for instances by C-GET is sent them as an SCP, which it has to negotiate (PS3.4 C.5.3)."""
+    roles = (context.scu_role, context.scp_role)
+    if roles == (None, None) and service(context.abstract_syntax) is Storage and retrieves_back(server):
+        roles = (True, True)
+    return SupportedContext(context.abstract_syntax, context.transfer_syntaxes, *roles)
+
+
+def _extended(proposed: Mapping[str, bytes], *, fuzzy_names: bool) -> Mapping[str, bytes]:
+    return {**query.answer(proposed, fuzzy_names=fuzzy_names), **retrieval.answer(proposed)}

@@ -1,4 +1,4 @@
-"""The hooks of the configuration → the queue, and who works for each hook."""
+"""The hooks of the configuration → the queue, and who works for each hook, and for others that need it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from scpd.daemon.security import tls_files
 from scpd.errors import ConfigurationError, SettingError
 from scpd.forward.address import parse_url
 from scpd.forward.queue import QueueError
+from scpd.sop_class import STORAGE_COMMITMENT
 from scpd.telemetry.logs import logger
 
 if TYPE_CHECKING:
@@ -48,8 +49,12 @@ class HandOvers:
         self.line.hold(desk)  # an association may go on with it after the last hook has gone
         return desk
 
+    def enlist(self, target: Target) -> None:
+        """Have somebody work for another target than hooks, before :meth:`begin`."""
+        self._targets[target.name] = target
+
     def begin(self) -> None:
-        """Work for these hooks from now on, and for no others. Waits for no disk."""
+        """Work for these targets from now on, and for no others. Waits for no disk."""
         if not self.line:
             return
         if self._directory and self._directory.absolute() != self.line.directory:
@@ -64,19 +69,19 @@ class HandOvers:
 
     @property
     def directory(self) -> Path | None:
-        """Where the queue is; None where no hook of this configuration needs one."""
-        return self.line.directory if self.line and self._hooks else None
+        """Where the queue is; None where nothing in this configuration needs one."""
+        return self.line.directory if self.line and self._targets else None
 
     def trouble(self) -> str:
         """Why nothing can be promised at the moment, or nothing: instances with hooks are answered A700 then."""
-        return self.line.queue.database.trouble() if self.line and self._hooks else ""
+        return self.line.queue.database.trouble() if self.line and self._targets else ""
 
     def standings(self) -> list[HookStanding]:
         """How the hooks stood some seconds ago, those in the configuration first. Waits for no disk."""
         seen = {one.name: one for one in self.line.standings()} if self.line else {}
         return [
-            seen.get(name, HookStanding(name))._replace(is_configured=name in self._hooks)
-            for name in dict.fromkeys((*self._hooks, *seen))
+            seen.get(name, HookStanding(name))._replace(is_configured=name in self._targets)
+            for name in dict.fromkeys((*self._targets, *seen))
         ]
 
     def close(self) -> None:
@@ -96,7 +101,13 @@ def queue_directory(config: Config) -> Path | None:
     """Where the queue is; None where nothing needs one."""
     if config.queue.directory:
         return config.queue.directory
-    return next((server.storage.directory / ".queue" for server in config.servers if server.hooks), None)
+    users = (server for server in config.servers if server.hooks or is_committing(server))
+    return next((server.storage.directory / ".queue" for server in users), None)
+
+
+def is_committing(server: ServerConfig) -> bool:
+    """Whether a server has storage commitment among its contexts, whose requests the queue holds."""
+    return any(context.abstract_syntax in STORAGE_COMMITMENT for context in server.supported())
 
 
 def _targets(config: Config) -> Iterator[tuple[str, Target]]:

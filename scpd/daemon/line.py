@@ -1,7 +1,7 @@
-"""The queue of hooks as it is worked on, through any number of reloads: who works, and how each hook stands.
+"""The queue as it is worked on, through any number of reloads: who works for each hook, and how each stands.
 
 A thread of its own does whatever may wait for the queue's disk, so whoever changes the hooks, or asks how they stand,
-never does. Knows no configuration.
+never does. What else hands over than hooks is a target like theirs. Knows no configuration.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
 from scpd.daemon.watch import STANDSTILL, Lookout
@@ -17,6 +17,8 @@ from scpd.forward import studies
 from scpd.forward.queue import Queue, QueueError, Standing
 from scpd.forward.runner import Runner
 from scpd.forward.studies import Studies
+from scpd.services.commitment import transactions
+from scpd.services.commitment.transactions import Transactions
 from scpd.telemetry.logs import logger
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class HookStanding(NamedTuple):
 
 
 class Line:
-    """An open queue, the studies on their way, and a runner for each hook there ever was.
+    """An open queue, studies on their way, commitments that are pending, and a runner for each target there ever was.
 
     Once nobody holds it any more it closes; its jobs stay on the disk. Raises :class:`QueueError` where the directory
     cannot be used.
@@ -62,6 +64,7 @@ class Line:
     def __init__(self, directory: Path) -> None:
         self.directory = directory.absolute()
         self.queue, self.studies = _opened(directory)
+        self.transactions = Transactions(self.queue)
         self._log = logger("hooks")
         self._runners: dict[str, Runner] = {}
         self._orders = self._obeyed = Orders({}, {})
@@ -177,12 +180,17 @@ class Line:
 
 def _opened(directory: Path) -> tuple[Queue, Studies]:
     """The queue, with what an earlier process left in it. Raises :class:`QueueError`."""
-    queue = Queue(directory, studies.SCHEMA)
+    queue = Queue(directory, (*studies.SCHEMA, *transactions.SCHEMA))
     underway = Studies(queue)
     try:
         underway.recover()
-        queue.recover(lambda payload: os.path.lexists(payload["path"]))
+        queue.recover(_happened)
     except QueueError:
         queue.close(_LAST_WRITES)
         raise
     return queue, underway
+
+
+def _happened(payload: Mapping[str, Any]) -> bool:
+    """Whether an instance has its place; who asked for commitment may have heard of Success."""
+    return payload.get("event") == "commitment" or os.path.lexists(payload["path"])

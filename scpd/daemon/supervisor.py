@@ -206,8 +206,9 @@ class Supervisor:
             parts.discard()
             raise
         # From here on nothing fails.
-        before, now.config, now.parts = now.config, config, parts
-        parts.begin()
+        before, replaced = now.config, now.parts
+        now.config, now.parts = config, parts
+        parts.begin(replaced)
         self._reception.adopt(endpoint, config.admin)
         self._tell_of_stores(parts)
         self._tell_of_servers()

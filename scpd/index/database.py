@@ -60,6 +60,7 @@ class Database:
         self._writer = _engine(url, writes=True)
         self._reader = _engine(url, writes=False)
         self._identity: tuple[int, int] | None = None
+        self._held: Connection | None = None
         self._commits: Commits[Connection] = Commits("index", self._transaction, (SQLAlchemyError, OSError), self._tell)
 
     @property
@@ -141,13 +142,41 @@ class Database:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
+        connection = None
         try:
             self._check_place()
-            with self._writer.begin() as connection:
-                yield connection
+            connection = self._writing()
+            self._say(connection, "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
+            yield connection
+            self._say(connection, "COMMIT")
+            if connection.in_transaction():  # as SQLAlchemy sees it, which begins one with each statement
+                connection.commit()
         except BaseException:
             self._failed()
+            self._let_go()
             raise
+
+    def _writing(self) -> Connection:
+        """The connection that is written with; it is kept, since taking one from the pool costs as much as a row."""
+        if self._held is None:
+            self._held = self._writer.connect()
+        return self._held
+
+    def _say(self, connection: Connection, statement: str) -> None:
+        raw: Any = connection.connection.dbapi_connection
+        try:
+            raw.execute(statement)
+        except self.dialect.loaded_dbapi.Error as error:
+            raise driver_error(error, self.dialect) from error
+
+    def _let_go(self) -> None:
+        """Whatever was begun is rolled back with it."""
+        held, self._held = self._held, None
+        if held is not None:
+            with suppress(SQLAlchemyError):
+                held.invalidate()
+            with suppress(SQLAlchemyError):
+                held.close()
 
     def _check_place(self) -> None:
         """Refuse a file that is gone: what is written to it is on no disk that anybody finds."""
@@ -162,6 +191,12 @@ class Database:
 
     def _tell(self, error: Exception) -> None:
         self._log.error("the index cannot be written", why=str(told(error)))
+
+
+def driver_error(error: Exception, dialect: Any) -> BaseException:
+    """The error of a driver as SQLAlchemy has it."""
+    kind = dialect.loaded_dbapi.Error
+    return DBAPIError.instance(None, None, error, kind, hide_parameters=True, dialect=dialect)
 
 
 def told(error: Exception) -> IndexUnavailable:
@@ -181,16 +216,18 @@ def told(error: Exception) -> IndexUnavailable:
 
 
 def _engine(url: URL, *, writes: bool) -> Engine:
-    pool = {"pool_size": 1, "max_overflow": 1} if writes else {"pool_size": _KEPT, "max_overflow": _MOST - _KEPT}
+    pool: dict[str, Any] = {"pool_size": _KEPT, "max_overflow": _MOST - _KEPT}
+    if writes:  # transactions begin and end by statements of ours
+        pool = {"pool_size": 1, "max_overflow": 1, "isolation_level": "AUTOCOMMIT"}
     is_sqlite = url.get_backend_name() == "sqlite"
     arguments = {"timeout": _LOCKED, "check_same_thread": False} if is_sqlite else _of_postgresql(writes=writes)
     engine = create_engine(
         url, connect_args=arguments, pool_timeout=_CONNECT, pool_pre_ping=not is_sqlite, hide_parameters=True, **pool
     )
     if is_sqlite:
-        begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
         event.listen(engine, "connect", lambda raw, _: _prepare(raw, writes=writes))
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+        if not writes:
+            event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
     return engine
 
 
@@ -239,8 +276,11 @@ def _migrate(engine: Engine) -> None:
     config = Config()
     config.set_main_option("script_location", "scpd.index:migrations")
     config.set_main_option("path_separator", "os")
-    with engine.begin() as connection:
-        if connection.dialect.name == "postgresql":  # several may start at once
+    with engine.connect() as connection:
+        is_sqlite = connection.dialect.name == "sqlite"
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_sqlite else "BEGIN")
+        if not is_sqlite:  # several may start at once
             connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _MIGRATING})
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        connection.exec_driver_sql("COMMIT")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import bindparam, case, delete, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from scpd.index.database import driver_error
 from scpd.index.schema import instances, patients, pending, series, studies
 
 if TYPE_CHECKING:
@@ -48,19 +49,30 @@ class _Known(NamedTuple):
 
 
 class Prepared:
-    """A statement whose SQL is made once."""
+    """A statement whose SQL is made once, and given to the driver as it is: it is what each instance costs."""
 
     def __init__(self, statement: ClauseElement, dialect: Dialect) -> None:
         compiled: Any = statement.compile(dialect=dialect)
         self._sql = compiled.string
         self._places: Sequence[str] | None = compiled.positiontup
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
+        self._dialect = dialect
+        self._error: type[Exception] = dialect.loaded_dbapi.Error
 
     def run(self, connection: Connection, values: Mapping[str, Any]) -> Any:
-        """Do it; the result."""
-        given = {**self._fixed, **values}
-        parameters = given if self._places is None else tuple(given[name] for name in self._places)
-        return connection.exec_driver_sql(self._sql, parameters)
+        """Do it; the driver's cursor. Raises :class:`~sqlalchemy.exc.DBAPIError`."""
+        given = {**self._fixed, **values} if self._fixed else values
+        parameters = given if self._places is None else tuple(map(given.__getitem__, self._places))
+        raw: Any = connection.connection.dbapi_connection
+        try:
+            return raw.execute(self._sql, parameters)
+        except self._error as error:
+            raise driver_error(error, self._dialect) from error
+
+    def number(self, connection: Connection, values: Mapping[str, Any]) -> int | None:
+        """The one number that it brings, where it brings one."""
+        row = self.run(connection, values).fetchone()
+        return None if row is None else int(row[0])
 
 
 class Writing:
@@ -141,14 +153,14 @@ class Writing:
         self, connection: Connection, table: str, row: Parent, names: Mapping[str, Any], above: int, received: float
     ) -> _Known:
         values = {**names, **row.columns, "attributes": row.attributes, "received": received}
-        number = self._parents[table].run(connection, values).scalar()
+        number = self._parents[table].number(connection, values)
         if number is None:  # what is there is younger
-            number = self._found[table].run(connection, names).scalar_one()
-        return _Known(int(number), row.attributes, above, received)
+            number = self._found[table].number(connection, names)
+        return _Known(number or 0, row.attributes, above, received)
 
     def pend(self, connection: Connection, store: int, path: str, since: float) -> int:
         """The number of a note that the rows of a path may not be what is on the disk."""
-        return int(self._pend.run(connection, {"store": store, "path": path, "since": since}).scalar_one())
+        return self._pend.number(connection, {"store": store, "path": path, "since": since}) or 0
 
     def settle(self, connection: Connection, number: int) -> None:
         """They are."""

@@ -155,6 +155,7 @@ class Worker:
             observer=self._record,
         )
         conversation = Conversation(exchange, serving, longest_refused=terms.data_set_limit)
+        serving.may_ask_over(conversation)
         conversation.attend()
         self._visit.established(request, agreement, conversation)
         conversation.run()

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
+from weakref import ref
 
 from scpd.dimse import status
 from scpd.dimse.command import NEventReportRQ, Request, respond
-from scpd.errors import PeerError
-from scpd.services.service import Operation, Peer, Reply
+from scpd.errors import Interrupted, PeerError
+from scpd.services.service import Operation, Peer, Reply, nobody
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from scpd.dimse.command import Response
     from scpd.negotiation.offer import AcceptedContext
-    from scpd.services.service import Service
-    from scpd.transport.exchange import Message, MessageExchange
+    from scpd.services.service import Asking, Service
+    from scpd.transport.conversation import Conversation, Invocation
+    from scpd.transport.exchange import Message, MessageExchange, Piece
 
 
 class Services(Protocol):
@@ -57,6 +59,11 @@ class Serving:
         self._services = services
         self._longest_refused = longest_refused
         self._observer = observer
+        self._ask: Asking = nobody
+
+    def may_ask_over(self, conversation: Conversation) -> None:
+        """Have services ask the peer over the conversation that this serves in, for as long as that lasts."""
+        self._ask = _Over(conversation)
 
     def __call__(self, message: Message) -> None:
         """Serve one request to its final response."""
@@ -88,8 +95,29 @@ class Serving:
             return (refusal(command, status.UNRECOGNIZED_OPERATION, f"{command.NAME} is not served in this context"),)
         exchange = self._exchange
         return service.perform(
-            Operation(self._peer, context, command, exchange.data, lambda: exchange.is_cancelled(command.message_id))
+            Operation(
+                self._peer,
+                context,
+                command,
+                exchange.data,
+                lambda: exchange.is_cancelled(command.message_id),
+                self._ask,
+                self._contexts,
+            )
         )
+
+
+class _Over:
+    """Asks over a conversation, and keeps it no longer than its association does: whoever kept this is told so."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = ref(conversation)
+
+    def __call__(self, context_id: int, request: Request, data: Iterable[Piece] = (), *, within: float) -> Invocation:
+        conversation = self._conversation()
+        if conversation is None:
+            raise Interrupted("the association is over")
+        return conversation.ask(context_id, request, data, within=within)
 
 
 def refusal(command: Request, code: int, why: str) -> Reply:

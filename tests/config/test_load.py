@@ -57,6 +57,7 @@ def test_the_defaults_are_those_of_the_design():
         "pdu_length": 256 * 1024,
         "command_set": 64 * 1024,
         "data_set": 8 * 1024**3,
+        "find_results": 100_000,
         "minimum_rate": 512,
         "rate_per_address": (0, 0.0),
         "rate_per_title": (0, 0.0),

@@ -29,6 +29,7 @@ from scpd.errors import ScpdError
 from scpd.forward.queue import Queue, QueueError
 from scpd.services.service import Peer
 from scpd.services.storage import Stored
+from scpd.storage.incoming import Written
 
 PATIENCE = 20.0
 OUT_OF_RESOURCES = 0xA700
@@ -392,7 +393,8 @@ def hand_overs(tmp_path):
 def stored(tmp_path, study: bytes = b"1.2", calling: str = "CT1") -> Stored:
     values = {0x0020000D: study, 0x0020000E: b"1.2.3\0"}
     path = str(tmp_path / "store" / "x.dcm")
-    return Stored(Peer("10.0.0.1:1", calling, "A", "id"), "1.1", "1.2.3.4", "1.2.840.10008.1.2", values, "/s", path)
+    peer, written = Peer("10.0.0.1:1", calling, "A", "id"), Written(100, 1.0)
+    return Stored(peer, "1.1", "1.2.3.4", "1.2.840.10008.1.2", values, "/s", path, written)
 
 
 def test_standings_say_how_each_hook_stands(hand_overs, tmp_path, wait_for, monkeypatch):

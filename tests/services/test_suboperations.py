@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
+from io import BytesIO
 from itertools import product
 
 import pytest
+from pydicom.filereader import read_dataset
 
 from scpd.dimse.command import CGetRQ, CGetRSP, CMoveRQ, CMoveRSP
-from scpd.services.suboperations import MOST, Tally
+from scpd.services.suboperations import MOST, Tally, failed_list
 
 SUCCESS, WARNING, FAILURE, NONE = 0x0000, 0xB000, 0xA700, None
 OUTCOMES = (SUCCESS, WARNING, FAILURE, NONE)
@@ -109,3 +112,36 @@ def test_as_many_as_a_response_can_count():
     for _ in range(MOST):
         one.count(SUCCESS, "")
     assert counts(one.final()) == (None, MOST, 0, 0)
+
+
+def test_more_than_a_response_can_count_are_told_as_65535():
+    one = Tally(GET, MOST + 10)
+    assert counts(one.pending())[0] == MOST
+    assert counts(one.cancelled())[0] == MOST
+    for number in range(MOST + 10):
+        one.count(FAILURE, f"1.2.{number}")
+    assert counts(one.final()) == (None, 0, MOST, 0)
+    assert len(one.failed_uids) == MOST + 10
+
+
+def test_a_comment_says_why_where_it_is_no_success():
+    assert tally(SUCCESS).final("nothing").error_comment == ""
+    assert tally(FAILURE).final("the peer said né " + "x" * 100).error_comment == "the peer said n? " + "x" * 47
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", *(f"1.2.840.10008.1.2.{more}" for more in ("1", "2", "1.99"))])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 1000, 3000, 70_000])
+def test_the_failed_list_is_read_by_pydicom_as_it_was_meant(syntax, count):
+    uids = [f"1.2.826.0.1.3680043.9.{number}" for number in range(count)]
+    data = failed_list(uids, syntax)
+    assert len(data) % 2 == 0
+    if syntax.endswith(".99"):
+        data = zlib.decompress(data, -zlib.MAX_WBITS)
+    read = read_dataset(BytesIO(data), syntax == "1.2.840.10008.1.2", syntax != "1.2.840.10008.1.2.2")
+    (element,) = read
+    assert element.tag == 0x00080058
+    value = element.value
+    if isinstance(value, bytes):  # too long for UI in an explicit encoding
+        assert len(value) > 65534
+        value = value.decode().rstrip("\0").split("\\")
+    assert [uid for uid in ([value] if isinstance(value, str) else value) if uid] == uids
