@@ -46,6 +46,24 @@ class _Batch(Generic[C]):
     done: threading.Event = field(default_factory=threading.Event)
 
 
+class Begun(Generic[T]):
+    """Something on its way to the disk."""
+
+    def __init__(self, batch: _Batch[Any], place: int) -> None:
+        self._batch = batch
+        self._place = place
+
+    def result(self, patience: float = PATIENCE) -> T:
+        """What came of it, once it is committed; raises as :meth:`Commits.write`."""
+        batch, place = self._batch, self._place
+        if not batch.done.wait(patience):
+            raise NotCommittedError(f"the disk takes longer than {patience:g} s")
+        if place in batch.errors:
+            raise batch.errors[place]
+        result: T = batch.results[place]
+        return result
+
+
 class Commits(Generic[C]):
     """The thread that commits. ``transaction`` gives what actions write on, and commits where nothing is raised.
 
@@ -73,11 +91,10 @@ class Commits(Generic[C]):
         self._thread = threading.Thread(target=self._commit_batches, name=name, daemon=True)
         self._thread.start()
 
-    def write(self, action: Callable[[C], T], patience: float = PATIENCE) -> T:
-        """Have ``action`` done, in one transaction with others; committed on return. It must be quick.
+    def begin(self, action: Callable[[C], T]) -> Begun[T]:
+        """Have ``action`` done soon, in one transaction with others, while the caller does something else.
 
-        Raises what the action or the commit has raised, and :class:`NotCommittedError`; then nothing of it has
-        happened, unless the disk took too long.
+        It must be quick. Raises :class:`NotCommittedError` at the end of it all.
         """
         with self._gathered:
             if self._closing:
@@ -85,12 +102,15 @@ class Commits(Generic[C]):
             batch, place = self._gathering, len(self._gathering.actions)
             batch.actions.append(action)
             self._gathered.notify()
-        if not batch.done.wait(patience):
-            raise NotCommittedError(f"the disk takes longer than {patience:g} s")
-        if place in batch.errors:
-            raise batch.errors[place]
-        result: T = batch.results[place]
-        return result
+        return Begun(batch, place)
+
+    def write(self, action: Callable[[C], T], patience: float = PATIENCE) -> T:
+        """Have ``action`` done, in one transaction with others; committed on return. It must be quick.
+
+        Raises what the action or the commit has raised, and :class:`NotCommittedError`; then nothing of it has
+        happened, unless the disk took too long.
+        """
+        return self.begin(action).result(patience)
 
     def write_later(self, action: Callable[[C], Any], then: Callable[[], None] = lambda: None) -> None:
         """The same, and nobody waits: it is tried until it holds, and ``then`` is called after that.

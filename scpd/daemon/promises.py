@@ -15,7 +15,7 @@ from scpd.forward.studies import Arrival, Key, moment
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from scpd.config import ServerConfig
     from scpd.forward.queue import Queue
@@ -44,7 +44,7 @@ class Desk:
         self._on_study = tuple(hook.name for hook in server.hooks if hook.on == "study")
 
     def promise(self, instance: Stored) -> Promised:
-        """Durable on return. Raises :class:`StoreError` with A700."""
+        """On its way to the disk. Raises :class:`StoreError` with A700."""
         study = _uid(instance.values.get(_STUDY_INSTANCE_UID))
         about = {"server": self._server, **_about(instance.peer), "directory": instance.directory}
         about["study_instance_uid"] = study
@@ -57,10 +57,10 @@ class Desk:
             return jobs, [self._studies.insert(connection, arrival) for arrival in arrivals]
 
         try:
-            jobs, arrived = self._queue.database.write(write)
+            written = self._queue.database.begin(write)
         except QueueError as error:
-            raise StoreError(OUT_OF_RESOURCES, f"it cannot be handed over: {error}") from error
-        return Promised(self._queue, self._studies, (self._on_instance, jobs), (keys, arrived))
+            raise _refused(error) from error
+        return Promised(self._queue, self._studies, self._on_instance, keys, written)
 
 
 class Promised:
@@ -70,20 +70,36 @@ class Promised:
         self,
         queue: Queue,
         underway: Studies,
-        jobs: tuple[Sequence[str], Sequence[int]],
-        arrivals: tuple[Sequence[Key], Sequence[int]],
+        hooks: Sequence[str],
+        keys: Sequence[Key],
+        written: Callable[[], tuple[list[int], list[int]]],
     ) -> None:
         self._queue = queue
         self._studies = underway
-        self._jobs = jobs
-        self._arrivals = arrivals
+        self._hooks = hooks
+        self._keys = keys
+        self._written = written
+
+    def keep(self) -> None:
+        try:
+            self._written()
+        except QueueError as error:
+            raise _refused(error) from error
 
     def settle(self, *, holds: bool) -> None:
+        try:
+            jobs, arrivals = self._written()
+        except QueueError:  # nothing of it has happened
+            return
         # Arrivals first: a job that is let go may move the file, by which a crash is judged.
-        if self._arrivals[1]:
-            self._studies.settle(*self._arrivals, holds=holds)
-        if self._jobs[1]:
-            self._queue.settle(*self._jobs, holds=holds)
+        if arrivals:
+            self._studies.settle(self._keys, arrivals, holds=holds)
+        if jobs:
+            self._queue.settle(self._hooks, jobs, holds=holds)
+
+
+def _refused(error: QueueError) -> StoreError:
+    return StoreError(OUT_OF_RESOURCES, f"it cannot be handed over: {error}")
 
 
 def _about(peer: Peer) -> dict[str, str]:

@@ -71,10 +71,22 @@ class Database:
 
         It must be quick. Raises :class:`QueueError`; then nothing of it has happened, unless the disk took too long.
         """
+        return self.begin(action)()
+
+    def begin(self, action: Callable[[sqlite3.Connection], T]) -> Callable[[], T]:
+        """The same while the caller does something else; durable once what is returned has returned."""
+
+        def result() -> T:
+            try:
+                return begun.result()
+            except (*_LASTING, NotCommittedError) as error:
+                raise QueueError(f"{FILE} cannot be written: {_said(error)}") from error
+
         try:
-            return self._commits.write(action)
-        except (*_LASTING, NotCommittedError) as error:
+            begun = self._commits.begin(action)
+        except NotCommittedError as error:
             raise QueueError(f"{FILE} cannot be written: {_said(error)}") from error
+        return result
 
     def write_later(self, action: Action, then: Callable[[], None]) -> None:
         """The same, and nobody waits: it is tried until it holds, and ``then`` is called after that.

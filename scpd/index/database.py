@@ -92,10 +92,22 @@ class Database:
 
     def write(self, action: Callable[[Connection], T], patience: float = PATIENCE) -> T:
         """Have ``action`` done in a transaction with others; committed on return. Raises :class:`IndexUnavailable`."""
+        return self.begin(action, patience)()
+
+    def begin(self, action: Callable[[Connection], T], patience: float = PATIENCE) -> Callable[[], T]:
+        """The same while the caller does something else; committed once what is returned has returned."""
+
+        def result() -> T:
+            try:
+                return begun.result(patience)
+            except (SQLAlchemyError, OSError, NotCommittedError) as error:
+                raise told(error) from error
+
         try:
-            return self._commits.write(action, patience)
-        except (SQLAlchemyError, OSError, NotCommittedError) as error:
+            begun = self._commits.begin(action)
+        except NotCommittedError as error:
             raise told(error) from error
+        return result
 
     def write_later(self, action: Callable[[Connection], Any], then: Callable[[], None] = lambda: None) -> None:
         """The same, and nobody waits: it is tried until it holds."""

@@ -22,7 +22,7 @@ from scpd.index.select import UPWARDS, Selection, is_latest
 from scpd.index.writing import Writing
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from sqlalchemy import URL, Connection, Select
 
@@ -112,8 +112,11 @@ class Index:
 
     # -- writing
 
-    def expect(self, store: str, arrival: Arrival) -> int:
-        """Write a file down that is about to get its name; the number of the note for :meth:`settle`."""
+    def expect(self, store: str, arrival: Arrival) -> Callable[[], int]:
+        """Write a file down that is about to get its name, while the caller does something else.
+
+        What is returned waits until it is written, and returns the number of the note for :meth:`settle`.
+        """
         since = time.time()
 
         def write(connection: Connection) -> int:
@@ -121,7 +124,7 @@ class Index:
             self.writing.put(connection, place, arrival)
             return self.writing.pend(connection, place, arrival.path, since)
 
-        return self.database.write(write)
+        return self.database.begin(write)
 
     def settle(self, number: int) -> None:
         """It has got its name, or was looked at; soon in the database."""

@@ -28,6 +28,7 @@ class Note(NamedTuple):
     path: str
     number: int = 0
     make: Callable[[], Arrival] | None = None
+    begun: Callable[[], int] | None = None
 
 
 class Register:
@@ -61,14 +62,21 @@ class Register:
         return len(self._waiting)
 
     def expect(self, path: str, make: Callable[[], Arrival]) -> Note:
-        """A file is about to get its name. Raises :class:`IndexUnavailable` where that cannot be written down."""
+        """A file is about to get its name, once this is :meth:`expected`.
+
+        Raises :class:`IndexUnavailable` where that cannot be written down.
+        """
         if self._journal is None:
-            return Note(path, self.index.expect(self.uid, make()))
+            return Note(path, begun=self.index.expect(self.uid, make()))
         try:
             self._journal.note(path)
         except OSError as error:
             raise IndexUnavailable(f"its journal cannot be written: {error.strerror}") from error
         return Note(path, 0, make)
+
+    def expected(self, note: Note) -> Note:
+        """Wait until it is written down. Raises :class:`IndexUnavailable`."""
+        return note if note.begun is None else note._replace(number=note.begun(), begun=None)
 
     def settle(self, note: Note, *, holds: bool) -> None:
         """It has got its name, or has not; then whatever has the name is looked at."""

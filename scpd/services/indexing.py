@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ class Indexing:
         try:
             return _Promise(self._register, self._register.expect(path, partial(self._arrival, path, instance)))
         except IndexUnavailable as error:
-            raise StoreError(OUT_OF_RESOURCES, f"it cannot be indexed: {error}") from error
+            raise _refused(error) from error
 
     def _arrival(self, path: str, instance: Stored) -> Arrival:
         entry = self._scribe.entry(
@@ -53,5 +54,17 @@ class _Promise:
         self._register = register
         self._note = note
 
+    def keep(self) -> None:
+        try:
+            self._note = self._register.expected(self._note)
+        except IndexUnavailable as error:
+            raise _refused(error) from error
+
     def settle(self, *, holds: bool) -> None:
+        with suppress(IndexUnavailable):  # then it was told, and what is there will be looked at
+            self._note = self._register.expected(self._note)
         self._register.settle(self._note, holds=holds)
+
+
+def _refused(error: IndexUnavailable) -> StoreError:
+    return StoreError(OUT_OF_RESOURCES, f"it cannot be indexed: {error}")

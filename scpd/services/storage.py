@@ -72,6 +72,9 @@ class Witness(Protocol):
 class Promise(Protocol):
     """Something that will be done for an instance."""
 
+    def keep(self) -> None:
+        """Wait until it is durable. Raises :class:`~scpd.errors.StoreError` where it cannot be."""
+
     def settle(self, *, holds: bool) -> None:
         """The instance is in its place, and is a new one; or it is not, and nothing is to be done."""
 
@@ -89,7 +92,10 @@ class HandOver(Protocol):
     digests: bool
 
     def promise(self, instance: Stored) -> Promise:
-        """Raises :class:`~scpd.errors.StoreError` where nothing can be promised."""
+        """Begin to; the disk has something else to do meanwhile.
+
+        Raises :class:`~scpd.errors.StoreError` where nothing can be promised.
+        """
 
 
 class Storage:
@@ -176,6 +182,9 @@ class Storage:
         try:
             for one in self._hand_overs:
                 promises.append(one.promise(instance))  # noqa: PERF401 those before one that fails are settled
+            incoming.sync()
+            for promise in promises:
+                promise.keep()
             is_new = incoming.commit(components)
         finally:
             for promise in promises:

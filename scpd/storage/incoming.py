@@ -52,6 +52,7 @@ class Incoming:
         self._name = name
         self._descriptor = descriptor
         self._header = header
+        self._is_synced = False
 
     def write(self, views: Sequence[memoryview]) -> None:
         """Append what arrived, in as few system calls as there can be. Raises :class:`StoreError` with A700."""
@@ -88,9 +89,22 @@ class Incoming:
         finally:
             del waits[name]
 
+    def sync(self) -> None:
+        """Bring it to the disk, before it gets its name. Raises :class:`StoreError` with A700."""
+        waits = self._store.waits
+        waits[self._name] = time.monotonic()
+        try:
+            if self._store.policy.durable and not self._is_synced:
+                os.fsync(self._descriptor)
+        except OSError as error:
+            raise out_of_resources(error, "the instance cannot be brought to the disk") from error
+        finally:
+            del waits[self._name]
+        self._is_synced = True
+
     def _commit(self, components: Sequence[str]) -> bool:
         try:
-            if self._store.policy.durable:
+            if self._store.policy.durable and not self._is_synced:
                 os.fsync(self._descriptor)
             self._close()
             placed = self._store.place(self._name, components)
