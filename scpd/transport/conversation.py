@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # A peer may ask something while it owes an answer; requests inside requests have to end somewhere.
 _DEEPEST = 4
+# How often whoever reads looks for what another thread waits for, while it waits itself (seconds).
+_LOOK = 0.01
 
 
 class Answer(NamedTuple):
@@ -177,7 +179,7 @@ class Conversation:
         if not self._turn.acquire(blocking=False):
             if self._asking == me:
                 raise RuntimeError(f"{self._under_way()} is under way on this association: read its responses first")
-            self._turn.acquire()
+            self._await_turn()
         self._asking = me
         invocation = Invocation(self, context_id, request, within)
         with self._registering:
@@ -191,6 +193,17 @@ class Conversation:
             self.answered(invocation)
             raise
         return invocation
+
+    def _await_turn(self) -> None:
+        """Until the operation of another thread is over; whoever reads brings it its answers meanwhile."""
+        if self._reader != threading.get_ident():
+            self._turn.acquire()
+            return
+        while not self._turn.acquire(timeout=_LOOK):
+            if self.exchange.look():
+                raise Released
+            if self.exchange.has_message and (message := self.exchange.receive()):
+                self._take(message)
 
     def cancel(self, context_id: int, message_id: int) -> None:
         """Send a C-CANCEL; from any thread."""

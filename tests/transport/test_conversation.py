@@ -282,6 +282,27 @@ def test_a_service_asks_the_peer_and_waits_for_it(talk):
     assert heard == [0x0122]
 
 
+def test_a_service_that_asks_while_another_thread_does_reads_on_until_it_is_its_turn(talk):
+    """A C-GET while a storage commitment is reported: the answer that the other waits for comes through this thread."""
+    heard = []
+
+    def serve(conversation, one):
+        if one.command.message_id == 5:
+            heard.append(ask(conversation, echo(77)).final().response.status)
+
+    conversation, peer = talk(attended=True, serve=serve)
+    report = soon(lambda: ask(conversation, echo(1)).final())
+    assert peer.hear() == echo(1)
+    peer.say(echo(5))
+    assert peer.far.says_nothing_more()
+    peer.say(respond(echo(1), 0x0000))
+    assert report.result(PATIENCE).response.status == 0x0000
+    assert peer.hear() == echo(77)
+    peer.say(respond(echo(77), 0x0122))
+    assert peer.hear() == respond(echo(5), 0x0000)
+    assert heard == [0x0122]
+
+
 @pytest.mark.parametrize("what", ["ask", "reading"])
 def test_a_service_of_a_request_that_somebody_came_upon_does_not_wait_for_itself(talk, what):
     """A handler that was bound later, called from ``is_established``, and asks or releases."""
