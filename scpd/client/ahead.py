@@ -1,6 +1,7 @@
 """Files opened ahead: while a peer still works on the last one, the next is open, and its first bytes are in memory.
 
-What is sent are the bytes of the file. Knows neither associations nor what a peer takes.
+What is sent are the bytes of the file, and one of padding after a data set of odd length: a deflated one that nobody
+padded (PS3.5 A.5), which peers would abort for. Knows neither associations nor what a peer takes.
 """
 
 from __future__ import annotations
@@ -34,31 +35,36 @@ class Opened:
         self.size = os.fstat(file.fileno()).st_size
         self._file = file
         self._buffer = buffer
-        count = fill(file, buffer[: self.size])
-        if count < min(self.size, len(buffer)):
+        count = fill(file, buffer[: min(self.size, _AHEAD)])
+        if count < min(self.size, _AHEAD):
             raise OSError(None, "the file cannot be read")
         self.head = _head(file, buffer[:count])
-        start = self.head.data_set_offset
+        self._start = self.head.data_set_offset
         # All pieces but the last have an even length.
-        self._end = count - (count - start & 1) if count < self.size else count
-        self._begun = buffer[start : self._end]
+        self._end = count - (count - self._start & 1) if count < self.size else count
 
     def pieces(self) -> Iterator[Piece]:
         """The data set, byte for byte, once.
 
         Raises :class:`Interrupted` when the file fails half-way: what began on the wire cannot be taken back.
         """
-        left = self.size - self._end
-        if self._begun or not left:
-            yield Piece(self._begun, not left)
+        left = self.size - max(self._start, self._end)
+        if self._start < self._end or not left:
+            yield self._piece(self._start, self._end, left)
         if left:
-            self._file.seek(self._end)
+            self._file.seek(self.size - left)
         while left:
-            view = self._buffer[:left]
-            if fill(self._file, view) < len(view):
+            count = min(left, _AHEAD)
+            if fill(self._file, self._buffer[:count]) < count:
                 raise Interrupted("the file became shorter, or unreadable, while it was sent")
-            left -= len(view)
-            yield Piece(view, not left)
+            left -= count
+            yield self._piece(0, count, left)
+
+    def _piece(self, start: int, end: int, left: int) -> Piece:
+        if not left and end - start & 1:
+            self._buffer[end] = 0
+            end += 1
+        return Piece(self._buffer[start:end], not left)
 
     def whole(self) -> FileIO:
         """The file from its start."""
@@ -81,7 +87,7 @@ class Ahead:
     """Opens files one after the other; of those that it opened, the last two may be sent from."""
 
     def __init__(self) -> None:
-        self._buffers = cycle(memoryview(bytearray(_AHEAD)) for _ in range(2))
+        self._buffers = cycle(memoryview(bytearray(_AHEAD + 1)) for _ in range(2))
 
     def open(self, path: str | Path) -> Opened:
         """Raises :class:`OSError`, and :class:`~scpd.errors.UnreadableDataSet` for what is no DICOM file."""

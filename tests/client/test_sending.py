@@ -181,3 +181,11 @@ def test_the_head_of_a_file_is_read_as_pydicom_reads_it(syntax):
     with path.open("rb") as file:
         head = read_head(file)
     assert head[:3] == (meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID, syntax)
+
+
+def test_big_endian_is_turned_for_a_peer_that_takes_only_the_default_syntax(daemon):
+    server = daemon(contexts=[{"sop_classes": "storage", "transfer_syntaxes": "ImplicitVRLittleEndian"}])
+    path = Path(get_testdata_file("MR_small_bigendian.dcm", download=False))
+    assert sent(server.port, [path]).counts == {"Success (0000)": 1}
+    (stored,) = server.stored()
+    assert dcmread(stored).PixelData == dcmread(get_testdata_file("MR_small.dcm", download=False)).PixelData

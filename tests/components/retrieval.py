@@ -55,8 +55,10 @@ def file_of_pydicom(name: str) -> Path:
 
 
 def data_set(path: str | Path) -> bytes:
+    """The bytes of a data set as they are sent: an odd one, a deflated one that nobody padded, gets its padding."""
     with Path(path).open("rb") as file:
-        return Path(path).read_bytes()[read_head(file).data_set_offset :]
+        data = Path(path).read_bytes()[read_head(file).data_set_offset :]
+    return data + bytes(len(data) & 1)
 
 
 class Shelf:
@@ -137,18 +139,19 @@ class Receiver:
     ``begun`` hears of each before its data set is read, ``status`` after that.
     """
 
-    def __init__(self, title: str, syntaxes: Iterable[str], status: Callable[[Any], int], ae: AE | None = None) -> None:
+    def __init__(self, title: str, syntaxes: Iterable[str], status: Callable[[Any], int], tls: Any = None) -> None:
         self.title = title
         self.got: dict[str, tuple[bytes, str, Any]] = {}
         self.associations: set[str] = set()
         self.counts: Counter[str] = Counter()
         self._status = status
         self._lock = threading.Lock()
-        ae = ae or AE(title)
+        ae = AE(title)
         for uid in STORAGE:
             ae.add_supported_context(str(uid), list(syntaxes), scu_role=True, scp_role=True)
-        self.handlers = [(evt.EVT_C_STORE, self.store)]
-        self.server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=self.handlers)
+        self.server = ae.start_server(
+            ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self.store)], ssl_context=tls
+        )
         self.port = self.server.server_address[1]
 
     def begun(self, uid: str) -> None: ...
@@ -166,7 +169,8 @@ class Receiver:
         return status
 
     def destination(self, name: str = "", **how: Any) -> Destination:
-        return Destination(name or self.title.lower(), ("127.0.0.1", self.port), CALLER, **how)
+        how.setdefault("caller", CALLER)
+        return Destination(name or self.title.lower(), ("127.0.0.1", self.port), **how)
 
 
 class Answers(NamedTuple):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from scpd.client.ahead import Ahead
 from scpd.client.instance import converted
 from scpd.client.transcoding import NotTranscoded
+from scpd.dimse.command import CStoreRQ
 from scpd.dimse.status import SUCCESS, meaning
 from scpd.errors import UnreadableDataSet
 from scpd.services.retrieve.work import Outcome
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
     from scpd.client.ahead import Opened
-    from scpd.dimse.command import CStoreRQ, Response
+    from scpd.dimse.command import Response
     from scpd.index.query import Held
     from scpd.negotiation.offer import AcceptedContext
+    from scpd.part10 import FileHead
     from scpd.services.retrieve.work import Work
     from scpd.services.service import Asking
     from scpd.transport.conversation import Invocation
@@ -52,6 +54,7 @@ class _Ready(NamedTuple):
     held: Held
     opened: Opened | None = None
     context_id: int = 0
+    request: CStoreRQ = CStoreRQ()
     data: Iterable[Piece] = ()
     transcoded: bool = False
     why: str = ""
@@ -99,18 +102,19 @@ class Carrier:
                 work.put_back(batch, following.held)
 
     def _begin(self, ready: _Ready) -> Invocation | None:
-        if ready.why or not ready.opened:
+        if ready.why:
             return None
-        self._message_id = self._message_id % 0xFFFF + 1
         self.in_flight = ready.held
-        head = ready.opened.head
-        request = replace(
+        return self._over.ask(ready.context_id, ready.request, ready.data, within=self._over.within)
+
+    def _request(self, head: FileHead) -> CStoreRQ:
+        self._message_id = self._message_id % 0xFFFF + 1
+        return replace(
             self._template,
             message_id=self._message_id,
             affected_sop_class_uid=head.sop_class_uid,
             affected_sop_instance_uid=head.sop_instance_uid,
         )
-        return self._over.ask(ready.context_id, request, ready.data, within=self._over.within)
 
     def _end(self, ready: _Ready, invocation: Invocation | None) -> Outcome:
         if invocation is None:
@@ -149,11 +153,12 @@ class Carrier:
         sop_class, syntax = opened.head.sop_class_uid, opened.head.transfer_syntax
         own = self._contexts.get((sop_class, syntax))
         if own:
-            return _Ready(held, opened, own, opened.pieces())
+            return _Ready(held, opened, own, self._request(opened.head), opened.pieces())
         for plain in PLAIN:
             context_id = self._contexts.get((sop_class, plain))
             if context_id:
-                return _Ready(held, opened, context_id, _transcoded(opened, plain), transcoded=True)
+                data = _transcoded(opened, plain)
+                return _Ready(held, opened, context_id, self._request(opened.head), data, transcoded=True)
         raise NotSent(f"no context accepted for {uid_keyword(sop_class)} {uid_keyword(syntax)}")
 
 

@@ -40,8 +40,8 @@ def receiver() -> Iterator[Callable[..., Receiver]]:
     """``receiver(title, syntaxes=…, status=lambda event: 0)``."""
     started: list[Receiver] = []
 
-    def start(title: str = "RECEIVER", *, syntaxes: Iterable[str] = ALL, status=lambda _: 0) -> Receiver:
-        started.append(Receiver(title, syntaxes, status))
+    def start(title: str = "RECEIVER", *, syntaxes: Iterable[str] = ALL, status=lambda _: 0, tls=None) -> Receiver:
+        started.append(Receiver(title, syntaxes, status, tls))
         return started[-1]
 
     yield start

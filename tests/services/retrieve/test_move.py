@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import threading
+from dataclasses import replace
 
 import pytest
+from components.authority import Authority
 from components.retrieval import (
     CALLER,
     EXPLICIT,
@@ -17,13 +19,16 @@ from components.retrieval import (
     until,
 )
 from pydicom import dcmread, dcmwrite
+from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian
 
+from scpd.client.requestor import Security
 from scpd.services.query.models import BY_MOVE, PATIENT_ROOT, STUDY_ROOT
 from scpd.services.retrieve import fleet, service
 from scpd.services.retrieve.destination import Destination, plan
 from scpd.services.retrieve.work import Work
 from scpd.sop_class import STORAGE
+from scpd.transport.profiles import TLSFiles, client_context, server_context
 
 FILES = (
     *("CT_small.dcm", "MR_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm", "MR_small_RLE.dcm"),
@@ -35,6 +40,11 @@ SYNTAXES = [IMPLICIT, EXPLICIT, "1.2.840.10008.1.2.1.99", str(ExplicitVRBigEndia
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch):
     monkeypatch.setattr(fleet, "_FIRST_PAUSE", 0.01)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 def shelved(tmp_path, names=FILES):
@@ -372,6 +382,54 @@ def test_more_contexts_than_an_association_has_room_for(archive, receiver, move,
     assert move(held, "RECEIVER").counts == (70, 0, 0)
     assert len(there.associations) == 2
     assert all(len(batch.proposals) <= 128 for batch in plan(held.shelf.all))
+
+
+def test_what_the_destination_does_not_take_is_transcoded_and_counted(archive, receiver, move, tmp_path):
+    """The rest goes byte for byte, in the same association."""
+    pytest.importorskip("numpy")
+    there = receiver(syntaxes=[EXPLICIT])
+    held = archive(shelved(tmp_path, ["MR_small_RLE.dcm", "CT_small.dcm"]), {"RECEIVER": [there.destination()]})
+    assert move(held, "RECEIVER").counts == (2, 0, 0)
+    compressed, plain = held.shelf.all
+    assert {syntax for _, syntax, _ in there.got.values()} == {EXPLICIT}
+    assert dcmread(file_of_pydicom("MR_small.dcm")).PixelData in there.got[compressed.sop_instance_uid][0]
+    assert there.got[plain.sop_instance_uid][0] == data_set(plain.path)
+    assert len(there.associations) == 1
+    until(lambda: held.told)
+    assert held.told[0].transcoded == 1
+
+
+def test_what_cannot_be_decoded_fails_alone_and_with_a_reason(archive, receiver, move, tmp_path, monkeypatch):
+    """As without the plug-ins."""
+
+    def no_plug_in(*_, **__):
+        raise RuntimeError("missing dependencies")
+
+    monkeypatch.setattr(Dataset, "decompress", no_plug_in)
+    there = receiver(syntaxes=[EXPLICIT])
+    held = archive(shelved(tmp_path, ["MR_small_RLE.dcm", "CT_small.dcm"]), {"RECEIVER": [there.destination()]})
+    answers = move(held, "RECEIVER")
+    assert (answers.status, answers.counts) == (0xB000, (1, 1, 0))
+    assert answers.final.ErrorComment == "its RLELossless cannot be decoded here"
+
+
+def test_over_tls_by_several_associations(archive, receiver, move, tmp_path, authority):
+    """A destination whose certificate is of another host gets nothing."""
+    shown = authority.server("pacs.example")
+    server = server_context(TLSFiles(shown.certificate, shown.key))
+    client = client_context(TLSFiles(ca=authority.certificate))
+    there = receiver(tls=server)
+    peers = {
+        title: [there.destination(associations=3, attempts=1, caller=replace(CALLER, security=Security(client, host)))]
+        for title, host in (("RIGHT", "pacs.example"), ("WRONG", "other.example"))
+    }
+    held = archive(many(tmp_path, 20), peers)
+    refused = move(held, "WRONG")
+    assert (refused.status, there.got) == (0xA702, {})
+    assert move(held, "RIGHT").counts == (20, 0, 0)
+    assert {uid: data for uid, (data, _, _) in there.got.items()} == {
+        one.sop_instance_uid: data_set(one.path) for one in held.shelf.all
+    }
 
 
 def test_nothing_found_is_success(archive, receiver, move, tmp_path):
