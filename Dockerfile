@@ -13,7 +13,7 @@ WORKDIR /src
 # What scpd needs changes seldom, and gssapi takes a minute to compile: so it comes first, with the version alone.
 COPY pyproject.toml README.md LICENSE ./
 COPY scpd/version.py scpd/
-RUN pip --python /opt/scpd/bin/python install --no-cache-dir --no-compile '.[ldap,jwt,saml,kerberos]'
+RUN pip --python /opt/scpd/bin/python install --no-cache-dir --no-compile '.[all]'
 COPY scpd scpd
 # Compiled ahead, once and for all: no file of the image changes, and none can be written beside it.
 RUN pip --python /opt/scpd/bin/python install --no-cache-dir --no-compile --no-deps --force-reinstall . \
