@@ -1,7 +1,8 @@
 """Many threads write, and one commit brings to the disk what all of them have gathered while it was busy.
 
-Each commit waits for the disk, so one thread makes them: it takes what has gathered since the last one, and does all of
-it in one transaction. What cannot be done costs nobody else anything. Knows no database: a transaction is given.
+Each commit waits for the disk, so there is one at a time: whoever comes first to wait for it takes what has gathered
+since the last one, and does all of it in one transaction, without waking another thread for that. A thread does what
+nobody waits for yet. What cannot be done costs nobody else anything. Knows no database: a transaction is given.
 """
 
 from __future__ import annotations
@@ -49,14 +50,15 @@ class _Batch(Generic[C]):
 class Begun(Generic[T]):
     """Something on its way to the disk."""
 
-    def __init__(self, batch: _Batch[Any], place: int) -> None:
+    def __init__(self, commits: Commits[Any], batch: _Batch[Any], place: int) -> None:
+        self._commits = commits
         self._batch = batch
         self._place = place
 
     def result(self, patience: float = PATIENCE) -> T:
         """What came of it, once it is committed; raises as :meth:`Commits.write`."""
         batch, place = self._batch, self._place
-        if not batch.done.wait(patience):
+        if not self._commits.see_through(batch, patience):
             raise NotCommittedError(f"the disk takes longer than {patience:g} s")
         if place in batch.errors:
             raise batch.errors[place]
@@ -65,7 +67,7 @@ class Begun(Generic[T]):
 
 
 class Commits(Generic[C]):
-    """The thread that commits. ``transaction`` gives what actions write on, and commits where nothing is raised.
+    """Who commits. ``transaction`` gives what actions write on, and commits where nothing is raised.
 
     ``lasting`` are the errors that would meet every other action too: of a disk, not of one value. ``complain`` is told
     of one, now and then. Raises :class:`RuntimeError` where the system has no thread left.
@@ -81,6 +83,7 @@ class Commits(Generic[C]):
         self._transaction = transaction
         self._lasting = lasting
         self._complain = complain
+        self._turn = threading.Lock()  # to commit
         self._gathered = threading.Condition()
         self._gathering: _Batch[C] = _Batch()
         self._later_due = 0.0
@@ -91,18 +94,20 @@ class Commits(Generic[C]):
         self._thread = threading.Thread(target=self._commit_batches, name=name, daemon=True)
         self._thread.start()
 
-    def begin(self, action: Callable[[C], T]) -> Begun[T]:
-        """Have ``action`` done soon, in one transaction with others, while the caller does something else.
+    def begin(self, action: Callable[[C], T], *, now: bool = True) -> Begun[T]:
+        """Have ``action`` done in one transaction with others; it must be quick.
 
-        It must be quick. Raises :class:`NotCommittedError` at the end of it all.
+        With ``now`` that begins while the caller does something else, without it when somebody waits for it. Raises
+        :class:`NotCommittedError` at the end of it all.
         """
         with self._gathered:
             if self._closing:
                 raise NotCommittedError("it is closed")
             batch, place = self._gathering, len(self._gathering.actions)
             batch.actions.append(action)
-            self._gathered.notify()
-        return Begun(batch, place)
+            if now:
+                self._gathered.notify()
+        return Begun(self, batch, place)
 
     def write(self, action: Callable[[C], T], patience: float = PATIENCE) -> T:
         """Have ``action`` done, in one transaction with others; committed on return. It must be quick.
@@ -110,7 +115,18 @@ class Commits(Generic[C]):
         Raises what the action or the commit has raised, and :class:`NotCommittedError`; then nothing of it has
         happened, unless the disk took too long.
         """
-        return self.begin(action).result(patience)
+        return self.begin(action, now=False).result(patience)
+
+    def see_through(self, batch: _Batch[C], patience: float) -> bool:
+        """Wait until a batch is committed, by whoever has begun to, or do it; False where that takes too long."""
+        if not self._turn.acquire(timeout=patience):
+            return batch.done.is_set()
+        try:
+            if not batch.done.is_set():
+                self._commit_gathered()
+        finally:
+            self._turn.release()
+        return True
 
     def write_later(self, action: Callable[[C], Any], then: Callable[[], None] = lambda: None) -> None:
         """The same, and nobody waits: it is tried until it holds, and ``then`` is called after that.
@@ -144,19 +160,26 @@ class Commits(Generic[C]):
         return not self._thread.is_alive()
 
     def _commit_batches(self) -> None:
-        while batch := self._next():
-            self._commit(batch)
-            batch.done.set()
+        while self._await_due():
+            with self._turn:
+                self._commit_gathered()
 
-    def _next(self) -> _Batch[C] | None:
-        """What has gathered, once there is something; None at the end."""
+    def _await_due(self) -> bool:
+        """Until something is to be committed that nobody waits for; False at the end."""
         with self._gathered:
             while not self._is_due():
                 if self._closing:
-                    return None
+                    return False
                 self._gathered.wait(self._later_due - time.monotonic() if self._gathering.later else None)
+            return True
+
+    def _commit_gathered(self) -> None:
+        """By whoever has the turn: all there is, if somebody else has not done it."""
+        with self._gathered:
             batch, self._gathering = self._gathering, _Batch()
-            return batch
+        if batch.actions or batch.later:
+            self._commit(batch)
+        batch.done.set()
 
     def _is_due(self) -> bool:
         later = self._gathering.later and (self._closing or time.monotonic() >= self._later_due)
@@ -208,6 +231,7 @@ class Commits(Generic[C]):
         with self._gathered:
             self._later_due = time.monotonic() + _PAUSE
             self._gathering.later[:0] = batch.later if not self._closing else []
+            self._gathered.notify()
 
     def _tell(self, error: Exception) -> None:
         if time.monotonic() - self._complained > _BETWEEN_COMPLAINTS:

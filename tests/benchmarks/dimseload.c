@@ -7,14 +7,16 @@
  *   MODE echo  : the same with C-ECHO
  *   MODE assoc : each thread does `count` times associate + C-ECHO + release
  *   MODE hold  : opens `assocs` associations (one thread), holds them `seconds`, then echoes on each
- *   MODE find  : sends `count` C-FINDs with identifier file `file` (study root), counting responses
+ *   MODE find  : sends `count` C-FINDs with identifier file `file` (sop= the model), counting responses; where `keys`
+ *                is given, the place off/len gets one of that many numbers, a different one each time
+ *   MODE move  : the same with C-MOVE to `destination`
  * keys: assocs=1 count=100 file=PATH (raw data set, in the proposed transfer syntax)
  *       sop=UID ts=UID off=N len=L (the place of the SOP Instance UID in the data set: L chars, the last 12 are
  *       overwritten with a counter) seoff/stoff=N selen/stlen=L per=N (series / study UID places, a new one every
  *       `per` instances) maxpdu=N (own send cap; 0 = what the acceptor allows) calling=AE seconds=S tag=N
- *       quickack=1 (acknowledge at once: takes the 40 ms stall away from servers that write a PDU in two pieces)
- * Prints one line of JSON: instances, seconds, per_s, MBps, lat_ms p50/p99/max, failures by status; over TLS what was
- * agreed on.
+ *       keys=N destination=AE quickack=1 (acknowledge at once: takes the 40 ms stall away from servers that write a PDU in two pieces)
+ * Prints one line of JSON: instances, seconds, per_s, MBps, lat_ms p50/p99/max, failures by status, pending responses and
+ * the median until the first of them; over TLS what was agreed on.
  * Bytes on the wire follow PS3.8 (upper layer) and PS3.7 (DIMSE).
  */
 #define _GNU_SOURCE
@@ -38,10 +40,10 @@
 #include "tls.h"
 
 static const char *host = "127.0.0.1", *port = "11112", *called = "ANY-SCP", *calling = "LOADGEN", *mode = "echo";
-static const char *sop = "1.2.840.10008.5.1.4.1.1.2", *ts = "1.2.840.10008.1.2.1";
-static long assocs = 1, count = 100, off = -1, len = 0, seoff = -1, selen = 0, stoff = -1, stlen = 0, per = 100, maxpdu = 0, seconds = 5, tagno = 0, quickack = 0;
+static const char *sop = "1.2.840.10008.5.1.4.1.1.2", *ts = "1.2.840.10008.1.2.1", *destination = "LIMIT";
+static long assocs = 1, count = 100, off = -1, len = 0, seoff = -1, selen = 0, stoff = -1, stlen = 0, per = 100, maxpdu = 0, seconds = 5, tagno = 0, quickack = 0, keys = 0;
 static uint8_t *data; static long data_len;
-static double *lat; static atomic_long nlat, failures, responses; static atomic_long last_status;
+static double *lat, *first; static atomic_long nlat, nfirst, failures, responses; static atomic_long last_status;
 static long base_counter;
 
 static double now(void){ struct timespec t; clock_gettime(CLOCK_MONOTONIC,&t); return t.tv_sec + t.tv_nsec*1e-9; }
@@ -133,30 +135,31 @@ static void*work(void*a){
   for(long i=0;i<count;i++){ double t=now(); long st=0; int id=1+i%60000;
     if(!strcmp(mode,"store")) st=store(&c,d,id,base_counter+w*count+i);
     else if(!strcmp(mode,"echo")) st=echo(&c,id);
-    else { uint8_t m[300]; int n=12; n+=elem(m+n,2,sop,strlen(sop)); n+=us(m+n,0x100,0x20); n+=us(m+n,0x110,id); n+=us(m+n,0x700,0); n+=us(m+n,0x800,1); group(m,n); int more=1;
-      if(send_command(&c,3,m,n)||send_data(&c,d,data_len,0,0)) st=-1; else { while(more){ st=response(&c,&more); if(more) atomic_fetch_add(&responses,1); } } }
+    else { uint8_t m[300]; int n=12, move=!strcmp(mode,"move"), seen=0; n+=elem(m+n,2,sop,strlen(sop)); n+=us(m+n,0x100,move?0x21:0x20); n+=us(m+n,0x110,id); if(move) n+=elem(m+n,0x600,destination,strlen(destination)); n+=us(m+n,0x700,0); n+=us(m+n,0x800,1); group(m,n); int more=1;
+      if(keys&&off>=0) digits(d+off+len-12,12,1+(w*count+i)*7919%keys);
+      if(send_command(&c,3,m,n)||send_data(&c,d,data_len,0,0)) st=-1; else { while(more){ st=response(&c,&more); if(more){ if(!seen++) first[atomic_fetch_add(&nfirst,1)]=now()-t; atomic_fetch_add(&responses,1); } } } }
     note(now()-t,st); if(st<0) { for(i++;i<count;i++) note(0,st); close(c.fd); return 0; } }
   release(&c); return 0;
 }
 static int cmp(const void*a,const void*b){ double x=*(double*)a,y=*(double*)b; return x<y?-1:x>y; }
 
 int main(int ac,char**av){
-  if(ac<5){ fprintf(stderr,"usage: dimseload store|echo|assoc|hold|find HOST PORT CALLED_AE [key=value ...]\n"); return 2; }
+  if(ac<5){ fprintf(stderr,"usage: dimseload store|echo|assoc|hold|find|move HOST PORT CALLED_AE [key=value ...]\n"); return 2; }
   signal(SIGPIPE,SIG_IGN); mode=av[1];host=av[2];port=av[3];called=av[4]; base_counter=(long)time(0)%100000*1000000L;
   for(int i=5;i<ac;i++){ char*e=strchr(av[i],'='); if(!e) return 2; *e++=0;
     #define L(k,v) if(!strcmp(av[i],k)) v=atol(e);
-    L("assocs",assocs) L("count",count) L("off",off) L("len",len) L("seoff",seoff) L("selen",selen) L("stoff",stoff) L("stlen",stlen) L("per",per) L("maxpdu",maxpdu) L("seconds",seconds) L("tag",tagno) L("quickack",quickack)
-    if(!strcmp(av[i],"sop")) sop=e; if(!strcmp(av[i],"ts")) ts=e; if(!strcmp(av[i],"calling")) calling=e;
+    L("assocs",assocs) L("count",count) L("off",off) L("len",len) L("seoff",seoff) L("selen",selen) L("stoff",stoff) L("stlen",stlen) L("per",per) L("maxpdu",maxpdu) L("seconds",seconds) L("tag",tagno) L("quickack",quickack) L("keys",keys)
+    if(!strcmp(av[i],"sop")) sop=e; if(!strcmp(av[i],"ts")) ts=e; if(!strcmp(av[i],"calling")) calling=e; if(!strcmp(av[i],"destination")) destination=e;
     if(!strcmp(av[i],"file")){ FILE*f=fopen(e,"rb"); if(!f){ perror(e); return 2; } struct stat s; fstat(fileno(f),&s); data_len=s.st_size; data=malloc(data_len); if(fread(data,1,data_len,f)!=data_len) return 2; fclose(f); } }
   if(tagno) base_counter=tagno*1000000L;
   if(tls_client()) return 2;
-  lat=calloc(assocs*count+1,sizeof(double));
+  lat=calloc(assocs*count+1,sizeof(double)); first=calloc(assocs*count+1,sizeof(double));
   double t0=now();
   if(!strcmp(mode,"hold")){ Conn*c=calloc(assocs,sizeof(Conn)); long ok=0; for(long i=0;i<assocs;i++){ double t=now(); long e=associate(&c[i]); note(now()-t,e); if(e) c[i].fd=-1; else ok++; }
     double t1=now(); fprintf(stderr,"held %ld of %ld in %.3f s\n",ok,assocs,t1-t0); sleep(seconds); long okk=0; for(long i=0;i<assocs;i++) if(c[i].fd>=0){ if(echo(&c[i],1)==0) okk++; release(&c[i]); }
     printf("{\"mode\":\"hold\",\"asked\":%ld,\"associated\":%ld,\"echoed_after\":%ld,\"setup_s\":%.3f}\n",assocs,ok,okk,t1-t0); return okk!=assocs; }
   pthread_t*th=calloc(assocs,sizeof *th); for(long i=0;i<assocs;i++) pthread_create(&th[i],0,work,(void*)i); for(long i=0;i<assocs;i++) pthread_join(th[i],0);
-  double s=now()-t0; long n=nlat; qsort(lat,n,sizeof(double),cmp);
-  printf("{\"mode\":\"%s\",\"assocs\":%ld,\"n\":%ld,\"failures\":%ld,\"last_bad\":%ld,\"seconds\":%.3f,\"per_s\":%.1f,\"MBps\":%.1f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,\"responses\":%ld%s}\n",mode,assocs,n,(long)failures,(long)last_status,s,n/s,(data&&!strcmp(mode,"store"))?n*(double)data_len/s/1e6:0.0,lat[n/2]*1e3,lat[(long)(n*0.99)]*1e3,lat[n-1]*1e3,(long)responses,tls_said());
+  double s=now()-t0; long n=nlat; qsort(lat,n,sizeof(double),cmp); qsort(first,nfirst,sizeof(double),cmp);
+  printf("{\"mode\":\"%s\",\"assocs\":%ld,\"n\":%ld,\"failures\":%ld,\"last_bad\":%ld,\"seconds\":%.3f,\"per_s\":%.1f,\"MBps\":%.1f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,\"responses\":%ld,\"first_ms\":%.3f%s}\n",mode,assocs,n,(long)failures,(long)last_status,s,n/s,(data&&!strcmp(mode,"store"))?n*(double)data_len/s/1e6:0.0,lat[n/2]*1e3,lat[(long)(n*0.99)]*1e3,lat[n-1]*1e3,(long)responses,first[nfirst/2]*1e3,tls_said());
   return failures!=0;
 }

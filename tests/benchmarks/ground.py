@@ -7,6 +7,7 @@ is received and the logs stand in memory, or what is received under `--disk`.
 import itertools
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+import held
 import pydicom
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
@@ -28,6 +30,7 @@ PAGES_TAKEN = 2.3  # a little over the kernel's delay of 2 s
 LEAST_FREE = 3 * GIB
 GIANT_FREE = 3 * GIB  # the data set, its received copy, and some air
 GIANT_MEMORY = 6 * GIB  # both of those where they are memory, and twice in dimseload
+INDEX_FREE = 3 * GIB
 _TLS_BUILD = ("-DTLS", "-lssl", "-lcrypto")
 _NAMED = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
 
@@ -46,6 +49,7 @@ class Ground:
     durability: str
     synced: bool  # write-back is finished between runs, where a disk is measured
     notes: list[str] = field(default_factory=list)
+    receiver: int = field(default_factory=lambda: free_port())  # where scpd sends to when it is told so
     _tags: itertools.count = field(default_factory=lambda: itertools.count(1))
 
     def program(self, name, *, tls=False):
@@ -66,6 +70,31 @@ class Ground:
         if not folder.exists():
             _write_ct_files(folder, count)
         return folder
+
+    def index(self):
+        """The file of an index for scpd that knows 100 instances of each study, made once."""
+        path = self.data / "index.db"
+        if not path.exists():
+            if shutil.disk_usage(self.data).free < INDEX_FREE:
+                raise RunFailed(f"{self.data} has less than {INDEX_FREE // GIB} GiB free for an index")
+            held.make_index(path, self.data / "small.bin", studies=self.studies(), each=100)
+        return path
+
+    def area(self):
+        """The same for DCMTK's archive, of fewer studies."""
+        folder = self.data / "area"
+        if not folder.exists():
+            held.make_area(folder, self.data / "small.bin", studies=self.area_studies(), each=100)
+            self.note(f"find: scpd held {self.studies():,} studies of 100 instances, dcmqrscp {self.area_studies():,}")
+        return folder
+
+    def studies(self):
+        """How many studies scpd's index knows."""
+        return 50 if self.smoke else 10_000
+
+    def area_studies(self):
+        """How many DCMTK's archive holds: it can be told of no more."""
+        return 10 if self.smoke else 500
 
     def certificate(self):
         """A certificate of RSA with 2048 bits, which every server takes, and its key: two paths, made once."""
@@ -154,6 +183,13 @@ def ground(*, smoke, durability, disk):
         _compile(programs)
         _make_data_sets(fast / "data")
         yield Ground(programs, fast / "data", served, fast / "logs", smoke, durability, bool(disk), notes)
+
+
+def free_port():
+    """A port of 127.0.0.1 that nobody uses just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def _roomy(folder):

@@ -33,12 +33,12 @@ def rate(mode, *, data=None, assocs=1, warm_up=WARM_UP):
     def measure(ground, server, count):
         loads = 1 if ground.smoke else LOADS
         with serving(ground, server) as running, asked(running):
-            _load(running, mode, data=data, count=min(warm_up, count))
+            load(running, mode, data=data, count=min(warm_up, count))
             if data:
                 size = (ground.data / f"{data}.bin").stat().st_size
                 copies = loads * assocs * count + assocs + 1  # those of the clients too
                 ground.warm_memory(copies * size + AIR)
-            results = [_load(running, mode, data=data, assocs=assocs, count=count) for _ in range(loads)]
+            results = [load(running, mode, data=data, assocs=assocs, count=count) for _ in range(loads)]
             return {"rate": median(result["per_s"] for result in results)}
 
     return measure
@@ -82,11 +82,11 @@ def client(program):
             ground.warm_memory(sum(path.stat().st_size for path in folder.iterdir()) + AIR)
             command = [dcmtk(program), "127.0.0.1", str(running.port), "+sd", str(folder)]
             begin = time.monotonic()
-            done = _run(command, CLIENT_TIMEOUT)
+            done = run(command, CLIENT_TIMEOUT)
             elapsed = time.monotonic() - begin
             if done.returncode:
-                raise RunFailed(f"{program}: exit {done.returncode}: {_last_line(done.stderr)}")
-            _expect_stored(running, count)
+                raise RunFailed(f"{program}: exit {done.returncode}: {last_line(done.stderr)}")
+            expect_stored(running, count)
             return {"rate": count / elapsed}
 
     return measure
@@ -101,14 +101,14 @@ def scu(ground, server, count):
     for which, files, many in (("scpd", folder, count), ("pynetdicom", few, max(count // 10, 1))):
         with serving(ground, server) as running:
             ground.warm_memory(size + AIR)
-            done = _run([sys.executable, str(HERE / "scu.py"), which, str(running.port), str(files)], CLIENT_TIMEOUT)
+            done = run([sys.executable, str(HERE / "scu.py"), which, str(running.port), str(files)], CLIENT_TIMEOUT)
             if done.returncode:
-                raise RunFailed(f"scu.py {which}: exit {done.returncode}: {_last_line(done.stderr)}")
-            _expect_stored(running, many)
+                raise RunFailed(f"scu.py {which}: exit {done.returncode}: {last_line(done.stderr)}")
+            expect_stored(running, many)
             figures[which] = json.loads(done.stdout)["per_s"]
     with serving(ground, server) as running:
         ground.warm_memory(size + AIR)
-        figures["dimseload"] = _load(running, "store", data="ct", count=count)["per_s"]
+        figures["dimseload"] = load(running, "store", data="ct", count=count)["per_s"]
     return figures
 
 
@@ -154,7 +154,7 @@ def _store(running, over, failed):
     words = ["assocs=4", "count=200", f"tag={running.site.ground.tag()}", "quickack=1"]
     command = running.load("store", *words, *running.site.ground.data_keys("ct"))
     while not over.is_set():
-        result = json.loads(_run(command, LOAD_TIMEOUT).stdout)
+        result = json.loads(run(command, LOAD_TIMEOUT).stdout)
         if result["failures"] or result["n"] != 800:
             failed.append(f"{result['failures']} C-STOREs of {result['n']}")
 
@@ -191,7 +191,7 @@ def _wait_for_reloads(log, count):
     end = time.monotonic() + LOAD_TIMEOUT
     while (said := log.read_text()).count('"reloaded"') < count:
         if "reload failed" in said or time.monotonic() > end:
-            raise RunFailed(f"reload {count} did not succeed: {_last_line(said)}")
+            raise RunFailed(f"reload {count} did not succeed: {last_line(said)}")
         time.sleep(0.005)
 
 
@@ -223,9 +223,9 @@ def check(_ground, _server, _count):
     times = []
     for path in sorted((ROOT / "config").glob("*.yaml")):
         begin = time.monotonic()
-        done = _run([sys.executable, "-m", "scpd", "check", str(path)], CLIENT_TIMEOUT)
+        done = run([sys.executable, "-m", "scpd", "check", str(path)], CLIENT_TIMEOUT)
         if done.returncode not in (0, 78):  # a certificate that is not on this machine is a fault, and takes its time
-            raise RunFailed(f"scpd check {path.name}: exit {done.returncode}: {_last_line(done.stderr)}")
+            raise RunFailed(f"scpd check {path.name}: exit {done.returncode}: {last_line(done.stderr)}")
         times.append(time.monotonic() - begin)
     return {"time": max(times)}
 
@@ -236,21 +236,21 @@ def start(ground, server, _count):
         return {"time": running.ready_after}
 
 
-def _load(running, mode, *, data=None, **keys):
+def load(running, mode, *, data=None, **keys):
     """Run dimseload once; its JSON. Every response was a Success and every instance is in the folder."""
     ground = running.site.ground
-    words = [*(f"{key}={value}" for key, value in keys.items()), f"tag={ground.tag()}"]
+    words = [f"{key}={value}" for key, value in {"tag": ground.tag(), **keys}.items()]
     places = ground.data_keys(data) if isinstance(data, str) else data or []
     before = running.stored()
-    done = _run(running.load(mode, *words, "quickack=1", *places), LOAD_TIMEOUT)
+    done = run(running.load(mode, *words, "quickack=1", *places), LOAD_TIMEOUT)
     try:
         result = json.loads(done.stdout)
     except ValueError:
-        raise RunFailed(f"dimseload: exit {done.returncode}: {_last_line(done.stderr)}") from None
+        raise RunFailed(f"dimseload: exit {done.returncode}: {last_line(done.stderr)}") from None
     if result["failures"]:
         raise RunFailed(f"{result['failures']} of {result['n']} failed, at last with {result['last_bad']:#x}")
     if mode == "store":
-        _expect_stored(running, before + result["n"])
+        expect_stored(running, before + result["n"])
     if "tls" in result:
         ground.note(f"{running.server.name} over TLS: {result['tls']}")
     return result
@@ -260,7 +260,7 @@ def _growth(ground, server, keys, count):
     with serving(ground, server) as running:
         procfs.reset_peak(running.pid)
         before = procfs.peak(running.pid)
-        _load(running, "store", data=keys, count=count)
+        load(running, "store", data=keys, count=count)
         return (procfs.peak(running.pid) - before) / MIB
 
 
@@ -287,7 +287,7 @@ class _Held:
         try:
             return json.loads(output)
         except ValueError:
-            raise RunFailed(f"dimseload: exit {self._process.returncode}: {_last_line(errors)}") from None
+            raise RunFailed(f"dimseload: exit {self._process.returncode}: {last_line(errors)}") from None
 
     def __exit__(self, *_):
         self._watchdog.cancel()
@@ -295,18 +295,21 @@ class _Held:
         self._process.communicate()
 
 
-def _run(command, timeout):
+def run(command, timeout):
     try:
         return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout)
     except subprocess.TimeoutExpired:
         raise RunFailed(f"{command[0]} had not ended after {timeout:.0f} s") from None
 
 
-def _expect_stored(running, count):
+def expect_stored(running, count):
     stored = running.stored()
     if stored != count:
         raise RunFailed(f"{count} instances were sent, {stored} are in the folder")
+    indexed = running.indexed()
+    if indexed not in (None, count):
+        raise RunFailed(f"{count} instances were sent, {indexed} are in the index")
 
 
-def _last_line(text):
+def last_line(text):
     return (text.strip().splitlines() or ["no output"])[-1][:300]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from rows import Bar, Row
-from servers import SERVERS, dcmtk_version
+from servers import SERVERS, dcmtk_version, orthanc_version
 
 
 @dataclass
@@ -62,6 +62,8 @@ def _circumstances(ground, rounds):
         peers.append(f"DCMTK {version.lstrip('v')}")
     if importlib.util.find_spec("pynetdicom"):
         peers.append(f"pynetdicom {importlib.metadata.version('pynetdicom')}")
+    if version := orthanc_version():
+        peers.append(f"Orthanc {version}")
     if command := os.environ.get("SCPD_BENCH_COMMAND"):
         peers.append(f"**scpd replaced by** `{command}`")
     smoke = " Smoke: tiny counts, the figures mean nothing." if ground.smoke else ""
@@ -106,7 +108,7 @@ def _bar(outcome: Outcome, bar: Bar, smoke: bool):
     value = outcome.value(bar)
     what, sign = (f"{bar.of.name} ÷ {bar.against.name}", " ×") if bar.against else (f"{bar.of.name}, {unit}", "")
     if bar.other:
-        what = f"{bar.metric} ÷ {bar.other}, to {bar.against.name}"
+        what = f"{bar.metric} ÷ {bar.other}, with {bar.against.name}"
     measured = "" if value is None else f"{value:,.2f}{sign}"
     if value is None:
         verdict = "not measured"

@@ -3,13 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import archive
 import measures
 from ground import tls_missing
 from servers import (
+    ARCHIVE,
+    DCMQRSCP,
+    DURABLE,
     GUARDED,
+    INDEXED,
     LIBRARY,
     LIMIT,
     LIMIT_OVER_TLS,
+    OF_MANY,
+    ORTHANC,
     PYNETDICOM,
     SCPD,
     SCPD_OVER_TLS,
@@ -84,6 +91,14 @@ def _client_row(program):
         (Bar("rate", 15, STORESCP),),
         metrics=(Metric("rate", "files/s"),),
         missing=_client_missing(program),
+    )
+
+
+def _found(kind):
+    return (
+        Bar(f"{kind}_p50", 3, of=OF_MANY, at_most=True),
+        Bar(f"{kind}_p99", 10, of=OF_MANY, at_most=True),
+        Bar(f"{kind}_rate", 20, DCMQRSCP, of=OF_MANY),
     )
 
 
@@ -256,5 +271,64 @@ ROWS = (
         (Entry(SCPD, 1), Entry(LIMIT, 1), Entry(STORESCP, 1), Entry(PYNETDICOM, 1)),
         (Bar("time", 0.8, at_most=True),),
         metrics=(Metric("time", "s", 2),),
+    ),
+    *(
+        Row(
+            name,
+            f"{title}, each in a durable index",
+            measures.rate("store", data=data, assocs=assocs),
+            (Entry(DURABLE, count), Entry(INDEXED, count), Entry(ORTHANC, few)),
+            (Bar("rate", 5, ORTHANC, of=INDEXED), Bar("rate", share, DURABLE, of=INDEXED)),
+        )
+        for name, title, data, assocs, count, few, share in (
+            ("index-small1", "C-STORE of small (6 KB), 1 association", "small", 1, 2000, 200, 0.4),
+            ("index-small4", "C-STORE of small (6 KB), 4 associations", "small", 4, 1000, 50, 0.4),
+            ("index-ct1", "C-STORE of CT (530 KB), 1 association", "ct", 1, 500, 100, 0.75),
+        )
+    ),
+    Row(
+        "find",
+        "C-FIND in an index of 1,000,000 instances in 10,000 studies",
+        archive.find,
+        (Entry(OF_MANY, 2000), Entry(DCMQRSCP, 100, rounds=2)),
+        (
+            *_found("patient"),
+            *_found("study"),
+            Bar("all", 5000, of=OF_MANY),
+            Bar("first", 20, of=OF_MANY, at_most=True),
+            Bar("memory", 80, of=OF_MANY, at_most=True),  # 64 of them are the cache that SQLite is given
+        ),
+        metrics=(
+            *(
+                Metric(f"{kind}_{what}", f"{unit}, by {word}", digits)
+                for kind, word in (("patient", "patient ID"), ("study", "study UID"))
+                for what, unit, digits in (("p50", "ms, 50 %", 2), ("p99", "ms, 99 %", 2), ("rate", "1/s", 0))
+            ),
+            Metric("all", "answers/s, all studies"),
+            Metric("first", "ms to the first of them", 1),
+            Metric("memory", "MiB, growth meanwhile", 1),
+            Metric("counted", "answers/s, with modalities and counts"),
+        ),
+    ),
+    Row(
+        "retrieve",
+        "500 CT (530 KB) by C-MOVE to dimselimit, by C-GET, and by dimseload to dimselimit",
+        archive.retrieve,
+        (Entry(ARCHIVE, 500),),
+        tuple(Bar(name, 0.7, ARCHIVE, of=ARCHIVE, other="dimseload") for name in ("move", "get")),
+        metrics=(
+            Metric("move", "1/s, C-MOVE"),
+            Metric("get", "1/s, C-GET"),
+            Metric("dimseload", "1/s, dimseload"),
+        ),
+    ),
+    Row(
+        "rebuild",
+        "scpd index rebuild of small (6 KB) files",
+        archive.rebuild,
+        (Entry(ARCHIVE, 20_000, rounds=3),),
+        (Bar("core", 2000, of=ARCHIVE),),
+        metrics=(Metric("rate", "files/s"), Metric("core", "files/s per core")),
+        smoke_count=20,
     ),
 )

@@ -4,22 +4,24 @@ Every run has a fresh server and an empty folder, and only one server is alive a
 """
 
 import importlib.util
+import json
 import os
 import re
 import shlex
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from ground import HERE, ROOT, Ground, RunFailed
+from ground import HERE, ROOT, Ground, RunFailed, free_port
 
 START_TIMEOUT = 20.0
 STOP_TIMEOUT = 15.0
@@ -30,10 +32,27 @@ LIMIT_PDU = "262144"  # scpd's pdu_length
 SCPD_CONFIG = """\
 ae_title: SCPD
 bind: "127.0.0.1:{port}"
-contexts: [verification, {{sop_classes: storage, transfer_syntaxes: all}}]
+contexts: [verification, {{sop_classes: storage, transfer_syntaxes: all}}{contexts}]
 limits: {{associations: 2000, associations_per_address: 2000, pending: 2000, pending_per_address: 2000}}
 storage: {{directory: "{folder}", durability: {durability}, reserve: 0}}
 logging: {{level: info, format: json}}
+"""
+# A small archive: what it holds is in an index, and is found and sent.
+SCPD_INDEXED = """\
+index: {index}
+peers: {{LIMIT: {{address: "127.0.0.1:{receiver}", ae_title: LIMIT}}}}
+"""
+DCMQRSCP_CONFIG = """\
+NetworkTCPPort = {port}
+MaxPDUSize = 131072
+MaxAssociations = 32
+HostTable BEGIN
+HostTable END
+VendorTable BEGIN
+VendorTable END
+AETable BEGIN
+ANY {area} RW (500, 1024mb) ANY
+AETable END
 """
 # Asked every second, as a metrics server and somebody who looks at the status page would.
 SCPD_WATCHED = """\
@@ -96,16 +115,28 @@ class Running:
         folder = self.site.folder
         return sum(_is_instance(path, folder) for path in folder.rglob("*"))
 
+    def indexed(self):
+        """How many instances stand in the index that scpd keeps of this folder; None where it keeps none."""
+        path = self.site.folder / ".index/index.db"
+        if not path.exists():
+            return None
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            return database.execute("SELECT count(*) FROM instances").fetchone()[0]
+
+    def stop(self):
+        """Before the end of its run."""
+        _end(self.process)
+
 
 @contextmanager
-def serving(ground, server):
+def serving(ground, server, port=None):
     """Start `server` with an empty folder, wait until it answers a C-ECHO; at the end stop it and empty the folder."""
     slug = re.sub(r"\W+", "-", server.name)
     folder = ground.served / slug
     _remove(folder)
     folder.mkdir()
     ground.settle()
-    port = _free_port()
+    port = port or free_port()
     site = Site(ground, port, folder, ground.logs / f"{slug}.yaml")
     log = ground.logs / f"{slug}.log"
     command = server.command(site)
@@ -168,12 +199,6 @@ def _remove(folder):
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def _is_instance(path, folder):
     hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
     return not hidden and path.suffix != ".part" and path.is_file()
@@ -206,8 +231,9 @@ def dcmtk_version():
     return _version(path).split()[2].decode() if path else None
 
 
-def _scpd(site, more=""):
-    text = SCPD_CONFIG.format(port=site.port, folder=site.folder, durability=site.ground.durability)
+def _scpd(site, more="", *, durability="", contexts=""):
+    durability = durability or site.ground.durability
+    text = SCPD_CONFIG.format(port=site.port, folder=site.folder, durability=durability, contexts=contexts)
     site.config.write_text(text + more)
     if command := os.environ.get("SCPD_BENCH_COMMAND"):
         places = {"config": site.config, "port": site.port, "folder": site.folder}
@@ -221,11 +247,63 @@ def _scpd_tls(site):
 
 
 def _scpd_watched(site):
-    return _scpd(site, SCPD_WATCHED.format(port=_free_port()))
+    return _scpd(site, SCPD_WATCHED.format(port=free_port()))
 
 
 def _scpd_doors(site):
     return _scpd(site, SCPD_DOORS.format(passwords=site.ground.passwords()))
+
+
+def _scpd_durable(site):
+    return _scpd(site, durability="fsync")
+
+
+def _scpd_indexed(site):
+    return _archive(site, "{}", durability="fsync")
+
+
+def _scpd_archive(site):
+    return _archive(site, "{}")
+
+
+def _scpd_of_many(site):
+    return _archive(site, f'{{url: "sqlite:///{site.ground.index()}"}}')
+
+
+def _archive(site, index, *, durability=""):
+    more = SCPD_INDEXED.format(index=index, receiver=site.ground.receiver)
+    return _scpd(site, more, durability=durability, contexts=", query_retrieve")
+
+
+def _orthanc(site):
+    """As durable as it can be: files are written through; its index is, as it always is, in SQLite's WAL."""
+    configuration = {
+        "StorageDirectory": str(site.folder),
+        "IndexDirectory": str(site.folder / ".index"),
+        "SyncStorageArea": True,
+        "DicomAet": "ORTHANC",
+        "DicomPort": site.port,
+        "HttpServerEnabled": False,
+        "Plugins": [],
+    }
+    site.config.write_text(json.dumps(configuration))
+    return [orthanc(), str(site.config)]
+
+
+def orthanc():
+    """The path of Orthanc, or None."""
+    return shutil.which("Orthanc", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin")
+
+
+def orthanc_version():
+    path = orthanc()
+    return _version(path).split()[1].decode() if path else None
+
+
+def _dcmqrscp(site):
+    """Its index is larger than it expects, and it would say so for each record that it reads."""
+    site.config.write_text(DCMQRSCP_CONFIG.format(port=site.port, area=site.ground.area()))
+    return [dcmtk("dcmqrscp"), "--log-level", "fatal", "--config", str(site.config), str(site.port)]
 
 
 def _dimselimit(site):
@@ -281,4 +359,13 @@ LIMIT_OVER_TLS = Server(LIMIT.name, _dimselimit_tls, tls=True)
 STORESCP_OVER_TLS = Server(STORESCP_FAST.name, _storescp_tls, _storescp_tls_missing, tls=True)
 GUARDED = Server("scpd, guarded", _scpd_doors)
 WATCHED = Server("scpd, watched", _scpd_watched)
-SERVERS = (SCPD, GUARDED, WATCHED, LIBRARY, LIMIT, STORESCP_FAST, STORESCP, PYNETDICOM)
+DURABLE = Server("scpd, fsync", _scpd_durable)
+INDEXED = Server("scpd, index", _scpd_indexed)
+ARCHIVE = Server(INDEXED.name, _scpd_archive)
+OF_MANY = Server(INDEXED.name, _scpd_of_many)
+ORTHANC = Server("Orthanc", _orthanc, lambda: "" if orthanc() else "Orthanc")
+DCMQRSCP = Server("dcmqrscp", _dcmqrscp, lambda: "" if dcmtk("dcmqrscp") and dcmtk("dcmqridx") else "DCMTK's dcmqrscp")
+SERVERS = (
+    *(SCPD, DURABLE, INDEXED, GUARDED, WATCHED, LIBRARY),
+    *(LIMIT, STORESCP_FAST, STORESCP, PYNETDICOM, ORTHANC, DCMQRSCP),
+)
