@@ -28,6 +28,8 @@ COMMANDS = {
     "schema": "print the JSON Schema of the configuration, for editors",
     "explain": "say what would become of an association request, and which line decides it",
     "conformance": "print the DICOM Conformance Statement of a configuration",
+    "index": "list what is held, make its index anew from the files, or compare the two",
+    "expiring": "show what retention would delete now, and what it keeps back",
     "queue": "show what waits to be handed over, and retry or drop what was set aside",
     "passwd": "add, change or remove a user in a password file",
     "echo": "ask a DICOM peer for a C-ECHO",

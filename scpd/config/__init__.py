@@ -17,6 +17,7 @@ from scpd.config.logging import LoggingConfig
 from scpd.config.model import Config
 from scpd.config.peers import PeerConfig
 from scpd.config.queue import QueueConfig
+from scpd.config.retention import RetentionRule
 from scpd.config.schema import schema
 from scpd.config.server import ServerConfig
 from scpd.config.storage import StorageConfig
@@ -43,6 +44,7 @@ __all__ = [
     "PeerConfig",
     "PeerTLSConfig",
     "QueueConfig",
+    "RetentionRule",
     "ServerConfig",
     "StorageConfig",
     "TLSConfig",

@@ -62,7 +62,7 @@ class AllAlone:
         return {"anyOf": [{"const": _ALL}, handler(schema)]}
 
 
-class _Short(Section):
+class Short(Section):
     """A section of which only what is said is shown: a condition that is not there is no empty list."""
 
     @model_serializer(mode="wrap", when_used="json")
@@ -83,7 +83,7 @@ def _without_serializers(schema: Any) -> Any:
     return {**{key: value for key, value in schema.items() if key != "serialization"}, **inner}
 
 
-class DenyRule(_Short):
+class DenyRule(Short):
     """Whom a rule is about: all that is written has to hold, one of each list."""
 
     address: Annotated[Networks | None, HasValue()] = Field(
@@ -139,7 +139,7 @@ class AllowRule(DenyRule):
     )
 
 
-class AccessEntry(_Short):
+class AccessEntry(Short):
     """One rule: allow or deny."""
 
     allow: Annotated[Annotated[AllowRule, AllAlone()] | None, HasValue()] = Field(

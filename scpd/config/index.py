@@ -9,7 +9,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from scpd.config.faults import nearest, shown
 from scpd.config.kinds import MASK, YES_OR_NO, Kind
-from scpd.config.lists import OneOrMore
+from scpd.config.lists import AnyNumber
 from scpd.config.section import Section
 from scpd.config.values import parse_secret, parse_text
 from scpd.index.attributes import KEPT_VR, Keeping, Level, tag_of, vr_of
@@ -67,7 +67,7 @@ def _as_it_is(value: object) -> object:
 
 _URL = Kind(parse_database, _without_password, {"type": "string", "pattern": "^(sqlite|postgresql)://"})
 _ATTRIBUTE = Kind(parse_attribute, _as_it_is, {"type": "string", "pattern": "^[A-Za-z0-9]+$"})
-Attributes = Annotated[tuple[Annotated[str, _ATTRIBUTE], ...], OneOrMore()]
+Attributes = Annotated[tuple[Annotated[str, _ATTRIBUTE], ...], AnyNumber()]
 
 
 class IndexAttributesConfig(Section):

@@ -86,7 +86,7 @@ def _written_size(size: int) -> str | int:
 
 def duration(minimum: float, maximum: float) -> Kind:
     """A time in seconds between two bounds, both allowed."""
-    with_unit = {"type": "string", "pattern": "^[0-9]+ ?(ms|s|m|h)$"}
+    with_unit = {"type": "string", "pattern": "^[0-9]+ ?(ms|s|m|h|d)$"}
     return Kind(
         _between(parse_duration, minimum, maximum, format_duration),
         format_duration,

@@ -18,7 +18,7 @@ needs no `servers`. An unknown key is an error. `scpd check FILE` prints every f
 file with every default filled in, and `scpd schema` a JSON Schema for editors.
 
 `${NAME}` and `${NAME:-default}` are replaced from the environment (`$${` is a literal `${`), and a value
-`file:/run/secrets/x` stands for what that file holds. Sizes take KiB, MiB, GiB; times need ms, s, m or h.
+`file:/run/secrets/x` stands for what that file holds. Sizes take KiB, MiB, GiB; times need ms, s, m, h or d.
 
 This page is made from the models by `make docs`.
 """

@@ -10,6 +10,7 @@ from scpd.config.hooks import HookConfig
 from scpd.config.index import IndexConfig, WriteAlone
 from scpd.config.kinds import AE_TITLE, BIND, TEXT
 from scpd.config.limits import LimitsConfig
+from scpd.config.retention import RetentionRule
 from scpd.config.section import Section
 from scpd.config.storage import StorageConfig
 from scpd.config.timeouts import TimeoutsConfig
@@ -86,6 +87,12 @@ class ServerConfig(Section):
         default=None,
         description="What is held, in a database (default null: none is kept, and nothing can be asked for; {} is one "
         "with every default, required or deferred alone one with that).",
+    )
+    retention: tuple[RetentionRule, ...] = Field(
+        default=(),
+        description="Which studies are deleted, and when (default none, ever): rules, each of which deletes on its "
+        "own; never a study that a peer waits to have committed, that a hook has yet to succeed with, or of which "
+        "something came within the last hour; scpd expiring says what would go now.",
     )
     hooks: tuple[Annotated[HookConfig, Field(discriminator="kind")], ...] = Field(
         default=(), description="Who is told of what has arrived: programs and addresses (default nobody)."

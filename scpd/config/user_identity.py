@@ -78,7 +78,7 @@ class JWTConfig(Section):
     )
     leeway: Leeway = Field(default=30.0, description="How far the issuer's clock may be from this one (default 30s).")
     longest_life: Annotated[float, duration(1.0, 30 * 24 * _HOUR)] = Field(
-        default=24 * _HOUR, description="The longest time a token may be good for (default 24h)."
+        default=24 * _HOUR, description="The longest time a token may be good for (default 1d)."
     )
     refresh: Annotated[float, duration(1.0, 24 * _HOUR)] = Field(
         default=600.0, description="How long keys from an address are used before they are fetched anew (default 10m)."
@@ -109,7 +109,7 @@ class SAMLConfig(Section):
     )
     leeway: Leeway = Field(default=30.0, description="How far the issuer's clock may be from this one (default 30s).")
     longest_life: Annotated[float, duration(1.0, 30 * 24 * _HOUR)] = Field(
-        default=24 * _HOUR, description="The longest time an assertion may be good for (default 24h)."
+        default=24 * _HOUR, description="The longest time an assertion may be good for (default 1d)."
     )
     once: Annotated[bool, YES_OR_NO] = Field(
         default=True,

@@ -16,20 +16,21 @@ from scpd.config.faults import shown
 from scpd.names import parse_ae_title, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 KiB = 1024
 MiB = 1024 * KiB
 GiB = 1024 * MiB
 
 SIZE_UNITS = {"GiB": GiB, "MiB": MiB, "KiB": KiB}
-TIME_UNITS = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}  # in milliseconds
+TIME_UNITS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}  # in milliseconds
+_RATE_UNITS = {unit: TIME_UNITS[unit] for unit in ("h", "m", "s")}
 
 # More digits are no size, time or count of this world, and int() takes the square of their number.
 _DIGITS = r"[0-9]{1,15}"
 _WHOLE = re.compile(rf"-?{_DIGITS}", re.ASCII)
 _SIZE = re.compile(rf"({_DIGITS}) ?([KMG]iB)?", re.ASCII)
-_TIME = re.compile(rf"({_DIGITS}) ?(ms|s|m|h)", re.ASCII)
+_TIME = re.compile(rf"({_DIGITS}) ?(ms|s|m|h|d)", re.ASCII)
 _ENDPOINT = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})", re.ASCII)
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
@@ -128,21 +129,25 @@ def format_size(size: int) -> str:
 
 
 def parse_duration(value: object) -> float:
-    """A time in seconds: ``30s``, ``10m``, ``250ms``, ``1h``; 0 needs no unit."""
+    """A time in seconds: ``30s``, ``10m``, ``250ms``, ``1h``, ``90d``; 0 needs no unit."""
     if value in (0, "0") and not isinstance(value, bool):
         return 0.0
     found = _TIME.fullmatch(value) if isinstance(value, str) else None
     if found:
         return int(found[1]) * TIME_UNITS[found[2]] / 1000
     if _is_number_or_text(value) and _WHOLE.fullmatch(str(value)):
-        raise ValueError(f"{shown(value)} has no unit; write ms, s, m or h after it, as in {shown(value)}s")
-    raise ValueError(f"{shown(value)} is not a time; write a whole number with ms, s, m or h, as in 30s")
+        raise ValueError(f"{shown(value)} has no unit; write ms, s, m, h or d after it, as in {shown(value)}s")
+    raise ValueError(f"{shown(value)} is not a time; write a whole number with ms, s, m, h or d, as in 30s")
 
 
 def format_duration(seconds: float) -> str:
     """The shortest text that :func:`parse_duration` reads as this time."""
+    return _shortest(seconds, TIME_UNITS)
+
+
+def _shortest(seconds: float, units: Mapping[str, int]) -> str:
     milliseconds = round(seconds * 1000)
-    for unit, factor in TIME_UNITS.items():
+    for unit, factor in units.items():
         if milliseconds and milliseconds % factor == 0:
             return f"{milliseconds // factor}{unit}"
     return "0s"
@@ -287,7 +292,7 @@ def format_rate(rate: tuple[int, float]) -> str | int:
     times, seconds = rate
     if not times:
         return 0
-    period = format_duration(seconds)
+    period = _shortest(seconds, _RATE_UNITS)
     return f"{times}/{period.removeprefix('1')}" if period in ("1s", "1m", "1h") else f"{times}/{period}"
 
 

@@ -15,6 +15,7 @@ from scpd.daemon.commitments import Commitments
 from scpd.daemon.destinations import Destinations
 from scpd.daemon.doors import Doorkeepers
 from scpd.daemon.handover import HandOvers
+from scpd.daemon.retaining import Retaining
 from scpd.daemon.security import expiry, security
 from scpd.daemon.served import retrieves_back, service
 from scpd.errors import ConfigurationError, SettingError
@@ -79,6 +80,7 @@ class Parts:
             self.doorkeepers = Doorkeepers(self.ledger)
         self.hand_overs: HandOvers = HandOvers(config, before.hand_overs if before else None)
         self.archives: Archives | None = None
+        self.retaining: Retaining | None = None
         self.posts: tuple[Post, ...] = ()
         try:
             self.archives = Archives(config, before.archives if before else None)
@@ -87,6 +89,7 @@ class Parts:
             self._expiries = {server.name: expiry(server.tls) for server in config.servers if server.tls}
             self.posts = tuple(self._post(config, server) for server in config.servers)
             _check_that_none_is_shared(config, self.posts)
+            self.retaining = Retaining(config, self.archives, self.hand_overs.line, self.ledger)
         except BaseException:
             self.discard()
             raise
@@ -97,6 +100,8 @@ class Parts:
         self.hand_overs.begin()
         if self.archives:
             self.archives.begin(before.archives if before else None)
+        if self.retaining:
+            self.retaining.begin(before.retaining if before else None)
 
     def discard(self) -> None:
         """They will never be in force: give back what building took, and leave alone what the parts in force use.
@@ -123,6 +128,8 @@ class Parts:
 
     def close(self) -> None:
         """Give back what building took."""
+        if self.retaining:
+            self.retaining.close()
         self.doorkeepers.close()
         self.hand_overs.close()
         if self.archives:

@@ -16,9 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from scpd.config import difference
-from scpd.daemon import build
+from scpd.daemon import archive, build, line, retaining
 from scpd.daemon.fleet import Fleet
-from scpd.daemon.line import PATIENCE_AT_THE_END
 from scpd.daemon.overview import Overview, Situation
 from scpd.daemon.pulse import Pulse
 from scpd.daemon.reception import Reception
@@ -42,6 +41,8 @@ if TYPE_CHECKING:
 _DRAINED, _BUILT = 0, 255
 # How long the audit trail may take at the end (seconds); what is in a spool goes out after the next start.
 _LAST_MESSAGES = 5.0
+# And what is handed over, written down and deleted (seconds).
+_LAST_WORK = line.PATIENCE_AT_THE_END + archive.PATIENCE_AT_THE_END + retaining.PATIENCE_AT_THE_END
 _DAY = 24 * 3600.0
 
 
@@ -254,7 +255,7 @@ class Supervisor:
         now.state = "stopping"
         grace = max(server.timeouts.shutdown for server in now.config.servers)
         self._notifier.stopping(self._pulse.status())
-        self._notifier.extend(grace + _LAST_MESSAGES + PATIENCE_AT_THE_END)
+        self._notifier.extend(grace + _LAST_MESSAGES + _LAST_WORK)
         fleet.stop_accepting()
         self._log.info("stopping", associations=fleet.associations, grace_seconds=grace)
         deadline = time.monotonic() + grace

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scpd.config import TLSConfig
 from scpd.config.audit import AuditTLSConfig
-from scpd.daemon import addresses, linter, mounts, served
-from scpd.daemon.security import tls_files
+from scpd.daemon import addresses, archive, linter, mounts, retaining
+from scpd.sop_class import STORAGE, VERIFICATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from scpd.config import AuditConfig, Config, PeerTLSConfig, QueueConfig, ServerConfig
     from scpd.daemon.doors import Doorkeepers
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     # The server or None for the whole process, the key, what and what to do.
     Findings = Iterable[tuple[str | None, str, str]]
 
+_ALWAYS_SERVED = frozenset((*VERIFICATION, *STORAGE))
+_SQLITE = "sqlite:///"
+_OTHER_ATTRIBUTES = (
+    "are others than those of {where}, for the same database; write both alike, or name another database in index.url"
+)
 _READ_ONLY = "it is mounted read-only; mount it for writing, or name another directory"
 
 
@@ -51,13 +56,16 @@ class Surroundings:
             for key, what in self._faults_of(server):
                 yield server.name, key, what
         yield from addresses.faults(self._config)
+        yield from _kept_otherwise(self._config)
         yield from self._certificates_of_others("faults")
         for key, what in (*_audit(self._config.audit), *_queue(self._config.queue)):
             yield None, key, what
 
     def _faults_of(self, server: ServerConfig) -> Iterator[tuple[str, str]]:
-        yield from served.faults(server)
+        yield from _services(server)
         yield from _directory("storage.directory", server.storage.directory)
+        yield from _index(server)
+        yield from retaining.faults(self._config, server)
         yield from _certificates("faults", server.tls, self._now)
         if self._doorkeepers:
             yield from self._doorkeepers.faults(server.user_identity)
@@ -95,6 +103,50 @@ def _doorkeepers() -> Doorkeepers:
     from scpd.daemon.doors import Doorkeepers  # noqa: PLC0415 not for a look at servers that ask nobody who they are
 
     return Doorkeepers()
+
+
+def _services(server: ServerConfig) -> Iterable[tuple[str, str]]:
+    if all(one.abstract_syntax in _ALWAYS_SERVED for one in server.supported()):
+        return ()
+    from scpd.daemon import served  # noqa: PLC0415 not for a look at servers that only receive
+
+    return served.faults(server)
+
+
+def _index(server: ServerConfig) -> Iterator[tuple[str, str]]:
+    """Where none is named it lies below the storage directory, which is looked at anyway."""
+    if server.index is None or server.index.url is None:
+        return
+    address = archive.url(server, server.index)
+    if not address.startswith(_SQLITE):
+        yield from _driver()
+        return
+    file = Path(address.removeprefix(_SQLITE))
+    yield from _directory("index.url", file.parent)
+    if file.exists() and not file.is_file():
+        yield "index.url", f"{file} is no file; name one, or remove it"
+    elif file.exists() and not os.access(file, os.R_OK | os.W_OK, effective_ids=True):
+        yield "index.url", f"{file} cannot be written to by this user; mend its rights, or name another file"
+
+
+def _driver() -> Iterator[tuple[str, str]]:
+    try:
+        import psycopg  # noqa: F401, PLC0415 an extra, and not for a look at other databases
+    except ImportError as error:
+        why = str(error).strip().splitlines()[0]
+        yield "index.url", f"PostgreSQL needs psycopg, and there is none ({why}); pip install 'scpd[postgresql]'"
+
+
+def _kept_otherwise(config: Config) -> Iterator[tuple[str, str, str]]:
+    """One database is one index: two that keep different attributes in it would undo each other's work."""
+    first: dict[str, ServerConfig] = {}
+    for server in config.servers:
+        if server.index is None:
+            continue
+        other = first.setdefault(archive.url(server, server.index), server)
+        if other.index and other.index.attributes != server.index.attributes:
+            where = config.near(other.name, "index.attributes")
+            yield server.name, "index.attributes", _OTHER_ATTRIBUTES.format(where=where)
 
 
 def _audit(audit: AuditConfig | None) -> Iterator[tuple[str, str]]:
@@ -137,7 +189,8 @@ def _directory(key: str, directory: Path) -> Iterator[tuple[str, str]]:
 
 def _certificates(which: str, tls: TLSConfig | PeerTLSConfig | None, now: datetime) -> Iterator[tuple[str, str]]:
     if tls is not None:
-        from scpd.transport import certificates  # noqa: PLC0415 not for a start without TLS
+        from scpd.daemon.security import tls_files  # noqa: PLC0415 not for a start without TLS
+        from scpd.transport import certificates  # noqa: PLC0415
 
         judge = certificates.faults if which == "faults" else certificates.warnings
         for key, what in judge(tls_files(tls), now, "server" if isinstance(tls, TLSConfig) else "client"):

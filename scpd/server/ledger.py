@@ -1,4 +1,4 @@
-"""What the audit trail is told of connections: who was refused, who was verified, whose instances came (PS3.15 A.5.3).
+"""What the audit trail is told of connections: who was refused, who was verified, what came and went (PS3.15 A.5.3).
 
 One for all servers of a process. What it hears of an association it keeps until that ends, in bounded memory.
 """
@@ -20,6 +20,10 @@ from scpd.telemetry.logs import logger
 
 if TYPE_CHECKING:
     from scpd.negotiation.offer import Rejection
+    from scpd.retention.candidates import About
+    from scpd.retention.deletion import Deleted
+    from scpd.retention.rules import Rule
+    from scpd.retention.rules import Study as Deleting
     from scpd.services.storage import Stored
     from scpd.telemetry.trail import Standing, Trail
 
@@ -120,6 +124,20 @@ class Ledger:
         studies.setdefault(study, Counter())[instance.sop_class_uid] += 1
         if len(studies) >= _MOST_STUDIES:
             self._tell_of_instances(peer)
+
+    def looked(self, address: str, user: str, patient: Patient, study: Study) -> None:
+        """A person at ``address`` looked at a study; ``user`` is what is known of who that is."""
+        self._trail.write(audit.instances_accessed(self._reporter, address, user, patient, study))
+
+    def deleted(self, study: Deleting, about: About, rule: Rule, deleted: Deleted) -> None:
+        """A study, or some of it, was deleted by a rule."""
+        left = f"{deleted.left} instances stay" if deleted.left else ""
+        why = "; ".join(filter(None, (f"retention, {rule.name}", left, deleted.why)))
+        outcome = Outcome.MINOR if deleted.why else Outcome.SUCCESS
+        told = Study(study.uid, dict(deleted.sop_classes), about.accession)
+        patient = Patient(about.patient_id, about.patient_name)
+        for message in audit.study_deleted(self._reporter, patient, told, outcome=outcome, description=why):
+            self._trail.write(message)
 
     def ended(self, peer: Caller) -> None:
         """An association is over: its instances go into the trail, patient by patient."""

@@ -211,6 +211,12 @@ class Store:
 
     def place(self, temporary: str, components: Sequence[str]) -> bool:
         """Give a finished temporary file its final name; False when the instance was there and stays."""
+        try:
+            return self._placed(temporary, components)
+        except FileNotFoundError:  # a directory that had become empty was tidied away this very moment
+            return self._placed(temporary, components)
+
+    def _placed(self, temporary: str, components: Sequence[str]) -> bool:
         *directories, name = components
         directory = self._open_directory(directories)
         try:

@@ -29,7 +29,7 @@ from scpd.telemetry.draft import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = [
     "MOST_OCTETS",
@@ -43,10 +43,12 @@ __all__ = [
     "Study",
     "application_started",
     "application_stopped",
+    "instances_accessed",
     "instances_transferred",
     "login_failed",
     "login_succeeded",
     "security_alert",
+    "study_deleted",
 ]
 
 # PS3.15 A.6: the longest message, in octets, that every collector takes.
@@ -67,7 +69,9 @@ class Alert(Enum):
 _APPLICATION_ACTIVITY = Code("110100", "Application Activity")
 _APPLICATION_START = Code("110120", "Application Start")
 _APPLICATION_STOP = Code("110121", "Application Stop")
+_INSTANCES_ACCESSED = Code("110103", "DICOM Instances Accessed")
 _INSTANCES_TRANSFERRED = Code("110104", "DICOM Instances Transferred")
+_STUDY_DELETED = Code("110105", "DICOM Study Deleted")
 _SECURITY_ALERT = Code("110113", "Security Alert")
 _USER_AUTHENTICATION = Code("110114", "User Authentication")
 _LOGIN = Code("110122", "Login")
@@ -160,6 +164,21 @@ def security_alert(
     return draft.finish(Event(_SECURITY_ALERT, kind.value, "E", outcome, why, _local(when)))
 
 
+def instances_accessed(
+    reporter: Reporter, address: str, user: str, patient: Patient, study: Study, *, when: datetime | None = None
+) -> Message:
+    """DICOM Instances Accessed (A.5.3.6): a person at ``address``, who is known as ``user``, looked at a study.
+
+    More SOP classes than :func:`instances_transferred` puts together are for the caller to leave out.
+    """
+    draft = Draft(reporter)
+    draft.take_part(user, point=address, is_requestor=True)
+    draft.take_part_ourselves("")
+    draft.involve_study(study)
+    draft.involve("1", "1", _PATIENT_NUMBER, patient.id, name=patient.name)
+    return draft.finish(Event(_INSTANCES_ACCESSED, None, "R", Outcome.SUCCESS, "", _local(when)))
+
+
 def instances_transferred(
     reporter: Reporter,
     peer: Peer,
@@ -192,7 +211,36 @@ def instances_transferred(
         draft.involve("1", "1", _PATIENT_NUMBER, patient.id, name=patient.name)
         return draft.finish(event._replace(description="; ".join(filter(None, (*notes, description)))))
 
-    portions = [portion for study in studies for portion in _portions(study)]
+    return _in_parts([portion for study in studies for portion in _portions(study)], message)
+
+
+def study_deleted(
+    reporter: Reporter,
+    patient: Patient,
+    study: Study,
+    *,
+    outcome: Outcome = Outcome.SUCCESS,
+    description: str = "",
+    when: datetime | None = None,
+) -> tuple[Message, ...]:
+    """DICOM Study Deleted (A.5.3.8), by us alone; ``study`` says what went. In parts, as everything so long."""
+    event = Event(_STUDY_DELETED, None, "D", outcome, description, _local(when))
+
+    def message(part: Sequence[Study], *notes: str) -> Message:
+        draft = Draft(reporter)
+        titles, process = reporter.ae_titles, str(reporter.process_id)
+        name, point = reporter.application, reporter.host
+        draft.take_part(process, titles=titles, name=name, point=point, role=_APPLICATION, is_requestor=True)
+        for each in part:
+            draft.involve_study(each)
+        draft.involve("1", "1", _PATIENT_NUMBER, patient.id, name=patient.name)
+        return draft.finish(event._replace(description="; ".join(filter(None, (*notes, description)))))
+
+    return _in_parts(list(_portions(study)), message)
+
+
+def _in_parts(portions: Sequence[Study], message: Callable[..., Message]) -> tuple[Message, ...]:
+    """One message, or several where one would be too long; ``message`` makes one of studies, and of a note on it."""
     whole = message(portions)
     if len(whole.xml.encode()) <= _ROOM:
         return (whole,)

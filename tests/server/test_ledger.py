@@ -8,6 +8,7 @@ from scpd.negotiation import reject
 from scpd.server.ledger import Ledger
 from scpd.services.service import Peer
 from scpd.services.storage import Stored
+from scpd.storage.incoming import Written
 from scpd.telemetry.audit import Reporter
 from scpd.telemetry.logs import logger
 from scpd.telemetry.syslog import FileDestination
@@ -18,7 +19,7 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
 def stored(peer: Peer, values: dict[int, bytes]) -> Stored:
-    return Stored(peer, CT, "1.2.3", "1.2.840.10008.1.2", values, "/store", "/store/1.2.3.dcm")
+    return Stored(peer, CT, "1.2.3", "1.2.840.10008.1.2", values, "/store", "/store/1.2.3.dcm", Written(1, 1.0))
 
 
 @pytest.fixture
