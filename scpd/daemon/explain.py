@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 from scpd.config.uids import sop_class_uids
 from scpd.daemon.build import offer
 from scpd.daemon.doors import access
+from scpd.daemon.served import faults, service
 from scpd.identity.access import DEFAULT, EVERYTHING, Facts, Refusal, Title, parse_address
 from scpd.negotiation import agree, reject
 from scpd.negotiation.offer import AcceptedContext, RejectedContext, Rejection
 from scpd.server.guard import rejection
+from scpd.services.query.models import BY_GET
+from scpd.services.storage import Storage
 from scpd.sop_class import uid_keyword
 from scpd.wire.contexts import ContextResult, PresentationContextRQ
 from scpd.wire.pdu import AssociateRQ, encode_title
@@ -81,11 +84,12 @@ def explain(config: Config, server: ServerConfig, question: Question) -> Iterato
         yield from _rejected(agreement, where)
         return
     yield "the association is accepted"
+    yield from _not_served(server, question, where)
     contexts: list[AcceptedContext | RejectedContext] = [*agreement.contexts.values(), *agreement.rejected]
     for context in sorted(contexts, key=lambda one: one.context_id):
         entry = _entry(server, context.abstract_syntax)
         if isinstance(context, AcceptedContext):
-            yield _accepted(context, where(entry))
+            yield _accepted(context, where(entry)) + _in_vain(agreement, context)
         else:
             forbidden = context.result == ContextResult.USER_REJECTION and rule.permission != EVERYTHING
             decided = rule.key if forbidden else entry
@@ -115,6 +119,14 @@ def _agreement(server: ServerConfig, question: Question, rule: Rule) -> Agreemen
     return agree.refuse(request, offered) or agree.accept(request, offered)
 
 
+def _not_served(server: ServerConfig, question: Question, where: Where) -> Iterator[str]:
+    """Why scpd does not even start with what was asked about."""
+    names = {uid_keyword(abstract_syntax) for abstract_syntax, _ in question.contexts}
+    for key, what in faults(server):
+        if what.partition(" ")[0] in names:
+            yield f"but scpd does not start: {what}; see {where(key)}"
+
+
 def _entry(server: ServerConfig, abstract_syntax: str) -> str:
     """The entry of ``contexts`` that a SOP class stands in: the last one counts."""
     numbers = [n for n, entry in enumerate(server.contexts) if abstract_syntax in sop_class_uids(entry.sop_classes)]
@@ -126,3 +138,11 @@ def _accepted(context: AcceptedContext, where: str) -> str:
     syntax = uid_keyword(context.transfer_syntax)
     keyword = uid_keyword(context.abstract_syntax)
     return f"context {context.context_id} {keyword}: accepted in {syntax}, the peer as {roles}; see {where}"
+
+
+def _in_vain(agreement: Agreement, context: AcceptedContext) -> str:
+    """What keeps a C-GET of the same request from sending anything in a context."""
+    retrieves = any(one.abstract_syntax in BY_GET for one in agreement.contexts.values())
+    if not retrieves or context.as_scu or service(context.abstract_syntax) is not Storage:
+        return ""
+    return "; a C-GET can send nothing in it, since the peer is not its SCP: that takes the role scp for this class"

@@ -7,6 +7,7 @@ import yaml
 
 from scpd.cli import main as cli
 from scpd.wire.pdu import AssociateAC, AssociateRJ
+from scpd.wire.user_info import RoleSelection
 
 VERIFICATION, IMPLICIT, EXPLICIT = "1.2.840.10008.1.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 CT, MR, US = (f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("2", "4", "6.1"))
@@ -93,6 +94,80 @@ def test_an_address_certificate_and_user_count(tmp_path, capsys):
     assert status == 0
     assert "this peer may not write; see access[1]" in out
     assert ask("--address", "::1", "--user", "bob")[0] == 1
+
+
+# -- an archive
+
+FIND, MOVE, GET = (f"1.2.840.10008.5.1.4.1.2.2.{number}" for number in (1, 2, 3))
+COMMITMENT = "1.2.840.10008.1.20.1"
+READ = {"calling": "WS*", "services": ["query_retrieve", "storage"], "may": "read"}
+ARCHIVE = {
+    "contexts": ["verification", "storage", "query_retrieve", "storage_commitment"],
+    "index": {},
+    "peers": {"WS": {"address": "127.0.0.1:1", "ae_title": "WS"}},
+    "access": [
+        {"allow": READ},
+        {"allow": {"calling": "ASK", "services": "query_retrieve"}},
+        {"allow": {"calling": "CT*", "services": ["storage", "storage_commitment"], "may": "write"}},
+        {"deny": "all"},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def archive(shared_daemon):
+    return shared_daemon(**ARCHIVE)
+
+
+@pytest.mark.parametrize("calling", ["WS1", "ASK", "CT1"])
+@pytest.mark.parametrize("roles", [None, (True, False), (False, True), (True, True)])
+def test_it_says_of_an_archive_what_the_daemon_does(archive, connect, capsys, calling, roles):
+    """Each class of it, with any roles of the storage class, by what a rule lets the peer do."""
+    classes = (FIND, MOVE, GET, COMMITMENT, CT)
+    items = (RoleSelection(CT, *roles),) if roles else ()
+    answer = connect(archive.port).associate(
+        {2 * number + 1: (uid, (IMPLICIT,)) for number, uid in enumerate(classes)}, calling=calling, roles=items
+    )
+    words = [word for word, has in zip(("scu", "scp"), roles or (), strict=False) if has]
+    arguments = [f"--context={uid}:{IMPLICIT}" for uid in classes] + (
+        [f"--role={CT}:{','.join(words)}"] if roles else []
+    )
+    assert cli.main(["explain", str(archive.config), "--address=127.0.0.1", f"--calling={calling}", *arguments]) == 0
+    lines = capsys.readouterr().out.splitlines()[-len(classes) :]
+    for context, line in zip(answer.presentation_contexts, lines, strict=True):
+        assert (": accepted in ImplicitVRLittleEndian, the peer as " in line) == (context.result == 0), line
+    if answer.presentation_contexts[-1].result == 0:
+        held = answer.user_information.roles[0] if roles else RoleSelection(CT, True, False)
+        held = " and ".join(word for word, has in (("SCU", held.scu_role), ("SCP", held.scp_role)) if has)
+        assert f"the peer as {held}; see contexts[1]" in lines[-1]
+        has_get = answer.presentation_contexts[2].result == 0
+        assert ("a C-GET can send nothing in it" in lines[-1]) == (has_get and "SCP" not in held)
+
+
+def test_what_a_peer_may_do_in_an_archive(archive, capsys):
+    def ask(calling: str, *arguments: str) -> str:
+        classes = [f"--context={uid}" for uid in (FIND, MOVE, GET, COMMITMENT, CT)]
+        cli.main(["explain", str(archive.config), "--address=::1", f"--calling={calling}", *classes, *arguments])
+        return "".join(
+            "n" if ": rejected, " in line else "y"
+            for line in capsys.readouterr().out.splitlines()
+            if "context " in line
+        )
+
+    assert ask("WS1") == "yyynn"  # asks for what is held, and brings nothing
+    assert ask("WS1", f"--role={CT}:scp") == "yyyny"  # and is brought it
+    assert ask("ASK", f"--role={CT}:scp") == "yyynn"
+    assert ask("CT1") == "nnnyy"  # storage commitment is for those who bring something
+    assert ask("CT1", f"--role={CT}:scp") == "nnnyn"
+
+
+def test_a_class_that_needs_an_index_is_told(tmp_path, capsys):
+    config = tmp_path / "scpd.yaml"
+    config.write_text(yaml.safe_dump({"contexts": ["verification", "query_retrieve"]}))
+    cli.main(["explain", str(config), "--address=::1", "--calling=X", f"--context={FIND}"])
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("but scpd does not start: ")]
+    assert "StudyRootQueryRetrieveInformationModelFind needs to know what is held; write index: {} as well" in told
+    assert told.endswith(f"; see contexts ({config}:1)")
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import random
 import re
+import struct
 from collections import Counter
 from html.parser import HTMLParser
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 import yaml
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filereader import read_dataset
 
 import scpd
 from scpd.cli.main import main
@@ -24,23 +29,29 @@ from scpd.daemon.conformance.entity import entities
 from scpd.daemon.doors import Doorkeepers
 from scpd.daemon.surroundings import Surroundings
 from scpd.dimse import status
-from scpd.dimse.command import CFindRQ, CStoreRQ
+from scpd.dimse.command import CFindRQ, CGetRQ, CMoveRQ, CStoreRQ, NActionRQ
 from scpd.errors import ConfigurationError
 from scpd.identity.claim import Form
+from scpd.index.attributes import UNIQUE_KEYS, Keeping, Level
+from scpd.index.conditions import Like, OneOf, Within, parse
+from scpd.index.person_names import Person
 from scpd.negotiation import reject
-from scpd.sop_class import ALL_TRANSFER_SYNTAXES, SOP_CLASSES, STORAGE, uid_name
+from scpd.services.commitment.module import FailureReason
+from scpd.sop_class import ALL_TRANSFER_SYNTAXES, QUERY_RETRIEVE, SOP_CLASSES, STORAGE, uid_name
 from scpd.telemetry import audit
 from scpd.transport.profiles import PROFILES, describe
 from scpd.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from scpd.wire.pdu import AssociateRJ
-from scpd.wire.user_info import UserIdentityRQ
+from scpd.wire.pdu import AssociateAC, AssociateRJ
+from scpd.wire.user_info import SOPClassExtendedNegotiation, UserIdentityRQ
 
 ROOT = Path(scpd.__file__).parent
 EXAMPLES = Path(__file__).parents[2] / "config"
 VERIFICATION = "1.2.840.10008.1.1"
 CT, MR, CR = (f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("2", "4", "1"))
-SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+SECONDARY_CAPTURE, ULTRASOUND = "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.6.1"
+FIND, MOVE, GET = (f"1.2.840.10008.5.1.4.1.2.2.{number}" for number in (1, 2, 3))
+PATIENT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
+COMMITMENT, COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
 IMPLICIT, EXPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 J2K = "1.2.840.10008.1.2.4.90"
 PRIVATE, PRIVATE_SYNTAX = "1.3.6.1.4.1.99999.1.7", "1.3.6.1.4.1.99999.2.1"
@@ -52,8 +63,14 @@ CONTEXTS = [
     {"sop_classes": CR, "transfer_syntaxes": "all", "scu_role": True, "scp_role": False},
     {"sop_classes": PRIVATE, "transfer_syntaxes": [PRIVATE_SYNTAX, IMPLICIT]},
 ]
+ARCHIVE = [*CONTEXTS, "query_retrieve", "storage_commitment"]
 RICH = {
-    "contexts": CONTEXTS,
+    "contexts": ARCHIVE,
+    "index": {
+        "url": "postgresql://scpd:SECRET-4@db/index",
+        "fuzzy_names": True,
+        "attributes": {"study": "StudyComments", "instance": ["AcquisitionUID", "ViewCodeSequence"]},
+    },
     "called_ae_title": "check",
     "transfer_syntax_preference": "acceptor",
     "tls": {"certificate": "/x/tls.crt", "key_password": "SECRET-1", "ca": "/x/ca.crt", "client": "required"},
@@ -82,7 +99,7 @@ RICH = {
     ],
     "admin": {"token": "SECRET-3-SECRET-3"},
     "peers": {
-        "VIEWER": {"address": "10.0.0.1:104", "ae_title": "VIEWER1", "tls": {"profile": "tls13"}},
+        "VIEWER": {"address": "10.0.0.1:104", "ae_title": "VIEWER1", "tls": {"profile": "tls13"}, "associations": 4},
         "PLAIN": {"address": "[::1]:104", "ae_title": "PLAIN1"},
     },
     "audit": {
@@ -108,9 +125,9 @@ def config(request, tmp_path):
     return load(None if request.param == "default" else EXAMPLES / request.param, {})
 
 
-@pytest.fixture
-def rich(tmp_path):
-    return loaded(tmp_path, RICH)
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory):
+    return loaded(tmp_path_factory.mktemp("rich"), RICH)
 
 
 def tables(document: Document) -> dict[str, Table]:
@@ -377,7 +394,8 @@ def test_the_audit_messages_are_all_there_are(rich):
     makers = [name for name in makers if name in audit.__all__]
     assert len(table.rows) == len(makers) - 1 + len(audit.Alert)
     assert {row[1].split(" (")[0] for row in table.rows} == {
-        *("Application Activity", "User Authentication", "Security Alert", "DICOM Instances Transferred")
+        *("Application Activity", "User Authentication", "Security Alert", "DICOM Instances Transferred"),
+        *("DICOM Instances Accessed", "DICOM Study Deleted"),
     }
 
 
@@ -386,7 +404,8 @@ def test_who_is_told_of_what_arrives_stands_in_it(rich):
     (flow,), (protocols,) = called(document, "Application data flow"), called(document, "Protocols beside DICOM")
     assert flow.rows[0][3].endswith("handed over to program, web")
     assert {row[0] for row in protocols.rows} == {
-        *("DNS, by the operating system", "TLS", "LDAP", "HTTPS", "Syslog (syslog-udp)", "HTTP, HTTPS", "HTTP")
+        *("DNS, by the operating system", "TLS", "LDAP", "HTTPS", "Syslog (syslog-udp)", "HTTP, HTTPS", "HTTP"),
+        "PostgreSQL",
     }
     assert "queue of what is handed over" in called(document, "Statuses of C-STORE")[0].rows[2][3]
 
@@ -394,40 +413,83 @@ def test_who_is_told_of_what_arrives_stands_in_it(rich):
 def test_remote_aes_stand_in_it(rich):
     (table,) = called(statement(rich), "Remote AEs")
     assert table.rows == (
-        ("VIEWER", "VIEWER1", "10.0.0.1:104", "TLS"),
-        ("PLAIN", "PLAIN1", "[::1]:104", "None"),
+        ("VIEWER", "VIEWER1", "10.0.0.1:104", "TLS", "4", "3"),
+        ("PLAIN", "PLAIN1", "[::1]:104", "None", "1", "3"),
     )
 
 
 # --- what must not go stale
 
 
-def statuses_named() -> set[int]:
-    """The statuses that a module which serves, stores or hands over names."""
-    rooms = ("services", "storage", "forward", "server", "daemon")
-    used = {
-        node.attr if isinstance(node, ast.Attribute) else node.id
-        for path in (path for room in rooms for path in (ROOT / room).glob("*.py"))
-        if "scpd.dimse.status" in path.read_text() or "dimse import status" in path.read_text()
-        if path.name != "suboperations.py"  # of C-MOVE and C-GET, which the daemon does not serve
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute | ast.Name)
+# By operation, where the statuses that it is answered with are named.
+SERVED_BY = {
+    "C-STORE": ("services/*.py", "storage/*.py", "forward/*.py", "server/*.py", "daemon/*.py"),
+    "C-FIND": ("services/query/*.py",),
+    "C-MOVE": ("services/retrieve/*.py", "services/suboperations.py", "services/query/identifier.py"),
+    "N-ACTION": ("services/commitment/*.py",),
+}
+# Those are of C-MOVE and C-GET; and failure reasons of N-EVENT-REPORT are no statuses.
+ELSEWHERE = {"C-STORE": ("suboperations.py",), "N-ACTION": ("verification.py", "reports.py")}
+# What every operation may be answered.
+ANYWHERE = {status.UNRECOGNIZED_OPERATION, status.SOP_CLASS_NOT_SUPPORTED}
+A_STATUS = {*status.GENERAL, *status.STORAGE, *status.FIND, *status.RETRIEVE} - {1}  # which is also a number
+
+
+def statuses_named(operation: str) -> set[int]:
+    """The statuses that the modules behind an operation name: by themselves, or by those that they import from."""
+    found = set()
+    for path in (path for pattern in SERVED_BY[operation] for path in ROOT.glob(pattern)):
+        if path.name in ELSEWHERE.get(operation, ()):
+            continue
+        tree = ast.parse(path.read_text())
+        module = importlib.import_module(".".join(("scpd", *path.relative_to(ROOT).with_suffix("").parts)))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "status":
+                value = getattr(status, node.attr, None)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                value = getattr(module, node.id, None)
+            else:
+                continue
+            found |= {value} if type(value) is int else set()
+    return found & A_STATUS
+
+
+def statuses_told(document: Document, *operations: str) -> set[int]:
+    return {
+        int(row[1], 16)
+        for operation in operations
+        for table in called(document, f"Statuses of {operation}")
+        for row in table.rows
     }
-    named = {value for name, value in vars(status).items() if name in used and type(value) is int}
-    return {code for code in named if status.category(code) is not status.Category.PENDING}  # which nothing ends with
 
 
 def test_every_status_that_services_and_storage_answer_stands_in_it(tmp_path):
-    """A service with another status has to say so in scpd/daemon/conformance/statuses.py."""
+    """A service with another status has to say so in scpd/daemon/conformance/storing.py."""
     told = set()
     for verify, duplicates in (("lenient", "replace"), ("strict", "reject")):
         settings = {"storage": {"verify": verify, "duplicates": duplicates}}
-        document = statement(loaded(tmp_path, settings))
-        (echo,), (store,) = called(document, "Statuses of C-ECHO"), called(document, "Statuses of C-STORE")
-        told |= {int(row[1], 16) for row in (*echo.rows, *store.rows)}
-    answered = statuses_named()
+        told |= statuses_told(statement(loaded(tmp_path, settings)), "C-ECHO", "C-STORE")
+    answered = statuses_named("C-STORE")
     assert len(answered) > 8
     assert answered == told
+
+
+@pytest.mark.parametrize("operation", ["C-FIND", "C-MOVE", "N-ACTION"])
+def test_every_status_of_the_archive_stands_in_it(rich, operation):
+    """A service with another status has to say so in the module of that service in scpd/daemon/conformance."""
+    answered = statuses_named(operation)
+    assert len(answered) > 5
+    assert answered | ANYWHERE == statuses_told(statement(rich), operation)
+
+
+def test_the_statuses_of_c_get_are_those_of_c_move_without_a_destination(rich):
+    document = statement(rich)
+    assert statuses_told(document, "C-MOVE") - statuses_told(document, "C-GET") == {0xA801}
+
+
+def test_every_failure_reason_stands_in_it(rich):
+    table = called(statement(rich), "Failure reasons of N-EVENT-REPORT")[0]
+    assert {int(row[0], 16) for row in table.rows} == set(FailureReason)
 
 
 def test_every_kind_of_rejection_stands_in_it(rich):
@@ -443,10 +505,29 @@ def _gives_a_rejection(function) -> bool:
     return function.__module__ == reject.__name__ and inspect.signature(function).return_annotation == "Rejection"
 
 
-def test_the_daemon_still_asks_for_no_association():
-    """Where this fails it has become an SCU: its Association Initiation Policy is then to be written."""
-    asking = {path.relative_to(ROOT).parts for path in ROOT.rglob("*.py") if "scpd.client" in path.read_text()}
-    assert {parts[0] for parts in asking if "conformance" not in parts} == {"ae", "cli", "client"}
+def test_the_daemon_asks_for_associations_only_where_the_statement_says():
+    """Another room that calls somebody has to say so in scpd/daemon/conformance/activities.py."""
+    asking = re.compile(r"requestor import [^\n]*\bassociate\b")
+    found = {path.relative_to(ROOT).parts[:2] for path in ROOT.rglob("*.py") if asking.search(path.read_text())}
+    of_the_daemon = {parts for parts in found if parts[0] not in ("ae", "cli", "client")}
+    assert of_the_daemon == {("services", "retrieve"), ("services", "commitment")}
+
+
+def test_what_becomes_of_instances_stands_in_it(tmp_path):
+    archive = {"contexts": ARCHIVE, "index": "deferred"}
+    kept = in_markdown.render(statement(loaded(tmp_path, archive)))
+    assert "the AE deletes nothing. Until then they can be queried and retrieved." in kept
+    assert "The index is told just afterwards" in kept
+    deleted = in_markdown.render(statement(loaded(tmp_path, {**archive, "retention": [{"older_than": "90d"}]})))
+    assert "Studies are deleted by the rules of retention" in deleted
+    assert "none is deleted while a request for it is pending" in deleted
+
+
+def test_a_server_without_an_index_asks_for_none(tmp_path):
+    text = in_markdown.render(statement(loaded(tmp_path, {})))
+    assert "The AE initiates no associations." in text
+    assert "there is no service by which instances could be queried or retrieved" in text
+    assert "This implementation never invokes an operation as the SCU" in text
 
 
 # --- secrets and signs
@@ -512,9 +593,25 @@ def test_a_paragraph_stays_a_paragraph(text):
 # --- the running daemon
 
 
+ALIKE = {"transfer_syntax_preference": "acceptor", "storage": {"verify": "strict"}}
+
+
 @pytest.fixture(scope="module")
-def running(shared_daemon):
-    return shared_daemon(contexts=CONTEXTS, transfer_syntax_preference="acceptor", storage={"verify": "strict"})
+def receiver(shared_daemon):
+    return shared_daemon(contexts=CONTEXTS, **ALIKE)
+
+
+@pytest.fixture(scope="module")
+def archive(shared_daemon, tmp_path_factory):
+    """A server with an index; nobody listens where its peer is."""
+    index = {"url": f"sqlite:///{tmp_path_factory.mktemp('index')}/index.db", "attributes": {"study": "StudyComments"}}
+    peers = {"NOBODY": {"address": "127.0.0.1:1", "ae_title": "NOBODY", "attempts": 1}}
+    return shared_daemon(contexts=ARCHIVE, index=index, peers=peers, limits={"find_results": 2}, **ALIKE)
+
+
+@pytest.fixture(params=["receiver", "archive"])
+def running(request):
+    return request.getfixturevalue(request.param)
 
 
 def expected(document: Document, abstract: str, syntaxes: list[str]) -> str:
@@ -540,7 +637,8 @@ def test_the_daemon_accepts_what_the_statement_says(running, peer):
         MR,
         CR,
         PRIVATE,
-        FIND,
+        *QUERY_RETRIEVE,
+        COMMITMENT,
         "1.2.840.10008.5.1.4.31",
         "1.2.840.10008.9.9",
         *chance.sample(STORAGE, 40),
@@ -564,7 +662,12 @@ def test_the_daemon_accepts_what_the_statement_says(running, peer):
     assert set(told) == {"accepted", "3", "4"}
 
 
-@pytest.mark.parametrize("uid", [CT, MR, CR, VERIFICATION])
+@pytest.mark.parametrize(
+    ("running", "uid"),
+    [("receiver", uid) for uid in (CT, MR, CR, ULTRASOUND, VERIFICATION)]
+    + [("archive", uid) for uid in (CT, MR, ULTRASOUND, FIND, GET, COMMITMENT)],
+    indirect=["running"],
+)
 @pytest.mark.parametrize(("scu", "scp"), [(True, False), (False, True), (True, True)])
 def test_the_daemon_takes_roles_as_the_statement_says(running, peer, uid, scu, scp):
     pynetdicom = peer("pynetdicom")
@@ -608,6 +711,199 @@ def test_the_daemon_answers_with_a_status_of_the_statement(running, connect, ope
     client.release()
 
 
+# --- the running archive
+
+
+def element(tag: int, value: bytes) -> bytes:
+    """In Implicit VR Little Endian."""
+    value += b" " * (len(value) & 1)
+    return struct.pack("<HHI", tag >> 16, tag & 0xFFFF, len(value)) + value
+
+
+def received(client) -> bytes:
+    """The data set of a response."""
+    data = b""
+    while True:
+        for value in client.receive().values:
+            data += bytes(value.data)
+            if value.is_last:
+                return data
+
+
+@pytest.fixture
+def ask(archive, connect):
+    """Ask in a context of its own; the statuses and the identifiers that come back."""
+
+    def one(uid: str, command, data: bytes = b"", **user_information):
+        client = connect(archive.port)
+        answer = client.associate({1: (uid, (IMPLICIT,))}, calling="ASKING", **user_information)
+        assert isinstance(answer, AssociateAC)
+        client.send_message(1, command, data)
+        answers = []
+        while not answers or status.category(answers[-1][0]) is status.Category.PENDING:
+            response = client.receive_command()
+            answers.append((response.status, received(client) if response.has_data_set else b""))
+        client.release()
+        return answers
+
+    return one
+
+
+def find(uid: str, level: Level, *keys: tuple[int, bytes]) -> tuple[CFindRQ, bytes]:
+    request = CFindRQ(message_id=1, affected_sop_class_uid=uid, has_data_set=True)
+    asked = {0x00080052: level.name.encode(), **dict(keys)}
+    return request, b"".join(element(tag, asked[tag]) for tag in sorted(asked))
+
+
+@pytest.fixture(scope="module")
+def stored(archive, peer):
+    """The archive holds one instance, in whose data set every key has a value."""
+    data = made()
+    send_to(peer("pynetdicom"), archive.port, data)
+    return data
+
+
+def made() -> Dataset:
+    """An instance in whose data set every key has a value."""
+    data = Dataset()
+    for tag in Keeping({Level.STUDY: ["StudyComments"]}).tags:
+        vr = dictionary_VR(tag)
+        values = {"SQ": [Dataset()], "US": 1, "IS": "1", "DS": "1", "DA": "20250101", "TM": "10", "AS": "001Y"}
+        values |= {"DT": "2025", "UI": "1.2.3.4", "CS": "CT", "PN": "DOE^JANE"}
+        data.add_new(tag, vr, values.get(vr, "X"))
+    data.SOPClassUID, data.TimezoneOffsetFromUTC = ULTRASOUND, "+0100"
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = IMPLICIT
+    return data
+
+
+def send_to(pynetdicom, port: int, data: Dataset) -> None:
+    entity = pynetdicom.AE("CT1")
+    entity.add_requested_context(ULTRASOUND, IMPLICIT)
+    association = entity.associate("127.0.0.1", port)
+    assert association.send_c_store(data).Status == 0
+    association.release()
+
+
+UPPER = {Level.PATIENT: b"X", Level.STUDY: b"1.2.3.4", Level.SERIES: b"1.2.3.4"}
+
+
+@pytest.mark.parametrize("level", list(Level))
+def test_every_key_of_the_statement_is_returned(archive, stored, ask, level):
+    document = statement(load(archive.config, {}))
+    keys = [
+        int(row[1].strip("()").replace(",", ""), 16)
+        for one in Level
+        if one <= level
+        for row in called(document, f"Keys of the level {one.name}")[0].rows
+    ]
+    assert len(keys) > 10
+    above = [(UNIQUE_KEYS[one], UPPER[one]) for one in Level if one < level]
+    (code, found), (last, _) = ask(PATIENT_FIND, *find(PATIENT_FIND, level, *((tag, b"") for tag in keys), *above))
+    assert (code, last) == (status.PENDING, status.SUCCESS)
+    answer = read_dataset(BytesIO(found), is_implicit_VR=True, is_little_endian=True)
+    assert set(map(int, answer.keys())) == {*keys, 0x00080052, 0x00080054, 0x00080056} - (
+        {0x00080201} if level is Level.PATIENT else set()
+    )
+    assert not [element for element in answer if element.is_empty]
+
+
+def test_keys_that_are_not_in_the_statement_are_left_out(archive, stored, ask):
+    table = called(statement(load(archive.config, {})), "Keys of the level STUDY")[0]
+    assert "Study Comments" in {row[0] for row in table.rows}
+    reason = 0x00321030
+    (code, found), (last, _) = ask(FIND, *find(FIND, Level.STUDY, (reason, b""), (UNIQUE_KEYS[Level.STUDY], b"")))
+    assert (code, last) == (status.PENDING_KEYS_UNSUPPORTED, status.SUCCESS)
+    assert reason not in read_dataset(BytesIO(found), is_implicit_VR=True, is_little_endian=True)
+
+
+def test_matching_is_what_parsing_makes_of_a_key(rich):
+    """Each key that the statement says is matched by wild card, range or list can be."""
+    document = statement(rich)
+    rows = [row for one in Level for row in called(document, f"Keys of the level {one.name}")[0].rows]
+    for _, tag, vr, _, kind in rows:
+        number = int(tag.strip("()").replace(",", ""), 16)
+        if "wild card" in kind:
+            assert type(parse(number, vr, "A*B")) in (Like, Person)
+        elif "range" in kind:
+            assert isinstance(parse(number, vr, {"TM": "10-11"}.get(vr, "20250101-20250102")), Within)
+        elif "list of UID" in kind:
+            assert parse(number, vr, "1.2\\1.3") == OneOf(("1.2", "1.3"))
+        elif kind == "Single value":
+            assert isinstance(parse(number, vr, {"AS": "001Y"}.get(vr, "1")), OneOf)
+    assert len({row[4] for row in rows}) == 7
+
+
+@pytest.mark.parametrize("uid", [FIND, MOVE, GET])
+def test_extended_negotiation_is_answered_as_the_statement_says(archive, connect, uid):
+    document = statement(load(archive.config, {}))
+    item = SOPClassExtendedNegotiation(uid, b"\1" * 9)
+    answer = connect(archive.port).associate({1: (uid, (IMPLICIT,))}, extended=(item,))
+    (agreed,) = answer.user_information.extended
+    if uid == FIND:
+        (table,) = called(document, "Options of C-FIND")
+        assert [row[2].startswith("Agreed to") for row in table.rows] == [bool(byte) for byte in agreed.information]
+    else:
+        assert agreed.information == b"\1\0\0\0\0"
+        assert "relational retrieval, the first byte, is agreed to; no other option is" in in_markdown.render(document)
+
+
+def commit(**command) -> NActionRQ:
+    usual = {"requested_sop_class_uid": COMMITMENT, "requested_sop_instance_uid": COMMITMENT_INSTANCE}
+    return NActionRQ(message_id=1, **{**usual, "action_type_id": 1, "has_data_set": True, **command})
+
+
+def move(uid: str = MOVE, to: str = "NOBODY", kind=CMoveRQ):
+    where = {"move_destination": to} if kind is CMoveRQ else {}
+    return kind(message_id=1, affected_sop_class_uid=uid, has_data_set=True, **where)
+
+
+def nested(depth: int) -> bytes:
+    """Referenced Series Sequence in itself."""
+    return element(0x00081115, element(0xFFFEE000, nested(depth - 1))) if depth else b""
+
+
+LEVEL, STUDY_UID = element(0x00080052, b"STUDY"), element(0x0020000D, b"1.2.3.4")
+QUESTIONS = {
+    "no level": ("C-FIND", FIND, find(FIND, Level.STUDY)[0], STUDY_UID),
+    "no key above": ("C-FIND", FIND, *find(FIND, Level.SERIES, (0x0020000E, b""))),
+    "too deep to be found": ("C-FIND", FIND, find(FIND, Level.STUDY)[0], LEVEL + nested(6)),
+    "no date": ("C-FIND", FIND, *find(FIND, Level.STUDY, (0x00080020, b"1. May"))),
+    "found": ("C-FIND", FIND, *find(FIND, Level.STUDY, (0x0020000D, b""))),
+    "in part": ("C-FIND", FIND, *find(FIND, Level.STUDY, (0x00321030, b""))),
+    "nothing to be found": ("C-FIND", FIND, *find(FIND, Level.STUDY, (0x0020000D, b"1.9"))),
+    "not this operation": ("C-FIND", FIND, move(FIND), LEVEL + STUDY_UID),
+    "unknown destination": ("C-MOVE", MOVE, move(to="ELSEWHERE"), LEVEL + STUDY_UID),
+    "away": ("C-MOVE", MOVE, move(), LEVEL + STUDY_UID),
+    "nothing to be moved": ("C-MOVE", MOVE, move(), LEVEL + element(0x0020000D, b"1.9")),
+    "wild card": ("C-MOVE", MOVE, move(), LEVEL + element(0x0020000D, b"1.*")),
+    "too deep": ("C-MOVE", MOVE, move(), LEVEL + nested(6)),
+    "no context": ("C-GET", GET, move(GET, kind=CGetRQ), LEVEL + STUDY_UID),
+    "no key": ("C-GET", GET, move(GET, kind=CGetRQ), LEVEL),
+    "another class": ("N-ACTION", COMMITMENT, commit(requested_sop_class_uid=CT), LEVEL),
+    "another instance": ("N-ACTION", COMMITMENT, commit(requested_sop_instance_uid="1.2"), LEVEL),
+    "no instance": ("N-ACTION", COMMITMENT, commit(requested_sop_instance_uid="x"), LEVEL),
+    "another action": ("N-ACTION", COMMITMENT, commit(action_type_id=2), LEVEL),
+    "no transaction": ("N-ACTION", COMMITMENT, commit(), LEVEL),
+    "cut": ("N-ACTION", COMMITMENT, commit(), LEVEL[:-1]),
+}
+
+
+def test_the_archive_answers_with_the_statuses_of_the_statement(archive, stored, ask):
+    document = statement(load(archive.config, {}))
+    got: dict[str, set[int]] = {}
+    for what, (operation, uid, command, data) in QUESTIONS.items():
+        codes = {code for code, _ in ask(uid, command, data)}
+        assert codes <= statuses_told(document, operation), what
+        got.setdefault(operation, set()).update(codes)
+    assert got == {
+        "C-FIND": {0x0000, 0xFF00, 0xFF01, 0xA900, 0xC000, 0x0211},
+        "C-MOVE": {0x0000, 0xA801, 0xA702, 0xA900, 0xC000},
+        "C-GET": {0xA702, 0xA900},
+        "N-ACTION": {0x0118, 0x0112, 0x0117, 0x0123, 0x0120, 0x0115},
+    }
+
+
 def test_what_the_daemon_refuses_to_start_with_has_no_statement(tmp_path):
     """The faults are those of ``scpd check``."""
     others = [uid for uid in SOP_CLASSES.values() if uid not in (*STORAGE, VERIFICATION)]
@@ -626,18 +922,30 @@ def test_what_the_daemon_refuses_to_start_with_has_no_statement(tmp_path):
 def listener(peer):
     """A pynetdicom server that says what was proposed to it: its port, and the proposals as they come."""
     pynetdicom = peer("pynetdicom")
+    from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation  # noqa: PLC0415 only where there is one
+
     proposals: list[dict[str, list[str]]] = []
     entity = pynetdicom.AE("ANY-SCP")
-    for uid in (VERIFICATION, CT):
-        entity.add_supported_context(uid, [IMPLICIT, EXPLICIT])
+    for uid in (VERIFICATION, CT, ULTRASOUND, FIND, GET):
+        entity.add_supported_context(uid, [IMPLICIT, EXPLICIT], scu_role=True, scp_role=True)
+    entity.add_supported_context(COMMITMENT, [IMPLICIT, EXPLICIT], scu_role=False, scp_role=True)
 
     def requested(event) -> None:
         found: dict[str, list[str]] = {}
         for context in event.assoc.requestor.primitive.presentation_context_definition_list:
             found.setdefault(context.abstract_syntax, []).append(" or ".join(map(uid_name, context.transfer_syntax)))
+        for item in event.assoc.requestor.primitive.user_information:
+            if isinstance(item, SCP_SCU_RoleSelectionNegotiation):
+                found[item.sop_class_uid] += ["SCP"] * item.scp_role + ["SCU"] * item.scu_role
         proposals.append(found)
 
-    handlers = [(pynetdicom.evt.EVT_REQUESTED, requested), (pynetdicom.evt.EVT_C_STORE, lambda _: 0)]
+    handlers = [
+        (pynetdicom.evt.EVT_REQUESTED, requested),
+        (pynetdicom.evt.EVT_C_STORE, lambda _: 0),
+        (pynetdicom.evt.EVT_C_FIND, lambda _: []),
+        (pynetdicom.evt.EVT_C_GET, lambda _: iter([0])),
+        (pynetdicom.evt.EVT_N_EVENT_REPORT, lambda _: (0, None)),
+    ]
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     yield server.server_address[1], proposals
     server.shutdown()
@@ -658,6 +966,49 @@ def test_the_client_commands_propose_what_the_statement_says(listener, tmp_path,
     assert f"{echo[VERIFICATION][0]}, in one context" == rows[0][1]
     assert send[CT] == [uid_name(EXPLICIT), rows[2][1].removeprefix("In a context of its own beside it: ")]
     assert uid_name(EXPLICIT) in rows[2][0]
+
+
+def test_the_query_commands_propose_what_the_statement_says(listener, tmp_path, capsys):
+    port, proposals = listener
+    assert main(["find", f"127.0.0.1:{port}"]) == 0
+    into = str(tmp_path / "got")
+    assert main(["get", f"127.0.0.1:{port}", "-k", "StudyInstanceUID=1.2", "--into", into, "--sop-class", CT]) == 0
+    capsys.readouterr()
+    find, get = proposals
+    rows = {row[0]: row[1:] for row in initiator._proposals().rows}
+    for found, uid in ((find, FIND), (get, GET)):
+        assert [f"{found[uid][0]}, in one context"] == [rows[uid_name(uid)][0]]
+        assert len(found[uid]) == 1
+    assert list(find) == [FIND]
+    *syntaxes, role = get[CT]
+    assert sorted(syntaxes) == sorted(map(uid_name, ALL_TRANSFER_SYNTAXES))
+    assert role == rows["SOP Class of Storage, for C-GET"][1].partition(",")[0]
+
+
+def test_the_daemon_proposes_what_the_statement_says(daemon, listener, peer, connect, capsys):
+    port, proposals = listener
+    peers = {"HEARS": {"address": f"127.0.0.1:{port}", "ae_title": "HEARS"}}
+    one = daemon(contexts=ARCHIVE, index={}, peers=peers)
+    send_to(peer("pynetdicom"), one.port, made())
+    document = statement(load(one.config, {}))
+    assert main(["move", f"127.0.0.1:{one.port}", "--to", "HEARS", "-k", "StudyInstanceUID=1.2.3.4"]) == 0
+    capsys.readouterr()
+    (table,) = called(document, "Presentation contexts that C-MOVE proposes")
+    besides = next(row[2] for row in table.rows if uid_name(IMPLICIT) in row[1])
+    assert proposals == [{ULTRASOUND: [uid_name(IMPLICIT), besides]}]
+
+    client = connect(one.port)
+    client.associate({1: (COMMITMENT, (IMPLICIT,))}, calling="HEARS")
+    reference = element(0x00081150, ULTRASOUND.encode()) + element(0x00081155, b"1.2.3.4")
+    asked = element(0x00081195, b"1.2.9") + element(0x00081199, element(0xFFFEE000, reference))
+    client.send_message(1, commit(), asked)
+    client.close()
+    one.wait_for_log(lambda line: line["event"] == "storage commitment reported")
+    (table,) = called(document, "Presentation contexts that are proposed to report")
+    ((_, syntaxes, role),) = table.rows
+    *proposed, had = proposals[1][COMMITMENT]
+    assert [f"{one}, in one context" for one in proposed] == [syntaxes]
+    assert f"{had}, by role selection" == role
 
 
 def test_the_daemon_rejects_as_the_statement_says(daemon, connect):

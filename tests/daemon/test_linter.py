@@ -19,6 +19,7 @@ from scpd.sop_class import SOP_CLASSES, STORAGE, uid_keyword
 
 EXAMPLES = Path(__file__).parents[2] / "config"
 CT, MR, SR, KO = ("CTImageStorage", "MRImageStorage", "BasicTextSRStorage", "KeyObjectSelectionDocumentStorage")
+SECRET = "correct-horse"
 PEER = {"address": "10.0.0.9:104", "ae_title": "CT1"}
 REST = {"deny": "all"}
 
@@ -219,6 +220,112 @@ def test_no_class_of_images_is_taken_for_one_without_pixel_data():
 def test_every_word_for_a_class_without_pixel_data_is_one_of_the_dictionary():
     for word in contexts._WITHOUT_PIXELS:
         assert any(word in keyword for keyword in SOP_CLASSES), word
+
+
+# -- what is held
+
+ARCHIVE = {"contexts": ["verification", "storage", "query_retrieve", "storage_commitment"], "index": {}}
+
+
+def test_an_archive_with_peers_is_fine(warned):
+    assert warned(**ARCHIVE, peers={"A": PEER}) == []
+    assert warned(**{**ARCHIVE, "index": "deferred"}, peers={"A": PEER}) == []
+
+
+def test_services_that_need_peers_are_told_where_there_are_none(warned):
+    move, commitment = warned(**ARCHIVE)
+    assert move.startswith("contexts[2]: C-MOVE can send to nobody")
+    assert commitment.startswith("contexts[3]: who has asked for storage commitment and left cannot be told")
+
+
+@pytest.mark.parametrize("operation", ["Find", "Get"])
+def test_services_that_need_no_peers_are_not_told(warned, operation):
+    name = f"StudyRootQueryRetrieveInformationModel{operation}"
+    assert warned(contexts=["verification", "storage", name], index={}) == []
+
+
+@pytest.mark.parametrize(
+    ("storage", "told"),
+    [([], True), ([entry(CT, scu_role=True, scp_role=False)], True), ([entry(CT)], False), (["storage"], False)],
+)
+def test_a_get_that_can_send_nothing_is_told(warned, storage, told):
+    name = "StudyRootQueryRetrieveInformationModelGet"
+    warnings = warned(contexts=["verification", name, *storage], index={})
+    assert warnings == [] if not told else one(warnings, "contexts[1]", "C-GET can send nothing back") is None
+
+
+def test_models_in_syntaxes_for_pixel_data_are_told(warned):
+    entries = ["storage", entry("query_retrieve", "JPEGBaseline8Bit")]
+    one(warned(contexts=entries, index={}, peers={"A": PEER}), "contexts[1]", "cannot be sent at all")
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("nfs4", True), ("cifs", True), ("fuse.sshfs", True), ("ext4", False), ("fuse.bindfs", False), ("overlay", False)],
+)
+@pytest.mark.parametrize("index", [{}, {"url": "sqlite:///FOLDER/my disk/new/index.db"}])
+def test_an_index_on_a_network_file_system_is_told(warned, tmp_path, monkeypatch, kind, told, index):
+    (tmp_path / "mountinfo").write_text(
+        "1 0 8:1 / / rw - ext4 /dev/y rw\n"
+        f"36 35 0:9 / {str(tmp_path).replace(' ', chr(92) + '040')}/my\\040disk rw shared:1 - {kind} host:/x rw\n\n"
+    )
+    monkeypatch.setattr(mounts, "MOUNTED", tmp_path / "mountinfo")
+    index = {key: value.replace("FOLDER", str(tmp_path)) for key, value in index.items()}
+    warnings = warned(index=index, storage={"directory": f"{tmp_path}/my disk/store", "reserve": 0})
+    assert warnings == [] if not told else one(warnings, "index.url", f"network file system ({kind})") is None
+
+
+def test_an_index_beside_a_network_file_system_is_not_told(warned, tmp_path, monkeypatch):
+    (tmp_path / "mountinfo").write_text(
+        f"1 0 8:1 / / rw - ext4 /dev/y rw\n36 35 0:9 / {tmp_path}/nas rw - nfs4 host:/x rw\n"
+    )
+    monkeypatch.setattr(mounts, "MOUNTED", tmp_path / "mountinfo")
+    storage = {"directory": f"{tmp_path}/nas/store", "reserve": 0}
+    assert warned(index={"url": f"sqlite:///{tmp_path}/nas2/index.db"}, storage=storage) == []
+    (tmp_path / "mountinfo").unlink()
+    assert warned(index={}, storage=storage) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ({}, None, True),
+        ({}, {"url": "sqlite:///FOLDER/other.db"}, True),
+        ({}, {}, False),
+        (None, None, False),
+        ({}, {"url": "sqlite:///FOLDER/store/.index/index.db"}, False),
+        ({"write": "required"}, {"write": "deferred"}, False),
+    ],
+)
+def test_servers_that_write_one_directory_down_in_two_places_are_told(warned, tmp_path, first, second, told):
+    def of(index):
+        return index and {key: value.replace("FOLDER", str(tmp_path)) for key, value in index.items()}
+
+    warnings = warned(index=of(first), two={"index": of(second)})
+    assert (
+        warnings == [] if not told else one(warnings, "index", "for the same storage.directory", "scpd.yaml:") is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "mode", "told"),
+    [
+        (f"postgresql://scpd:{SECRET}@db/scpd", 0o644, True),
+        (f"postgresql://scpd:{SECRET}@db/scpd", 0o600, False),
+        ("postgresql://scpd@db/scpd", 0o644, False),
+        ("sqlite:////var/lib/scpd/index.db", 0o644, False),
+        ("${URL}", 0o644, False),
+    ],
+)
+@pytest.mark.parametrize("where", ["top", "server"])
+def test_the_password_of_a_database_in_clear_is_told(tmp_path, url, mode, told, where):
+    config = tmp_path / "scpd.yaml"
+    section = {"index": {"url": url}}
+    config.write_text(yaml.safe_dump(section if where == "top" else {"servers": [section]}))
+    config.chmod(mode)
+    found = list(secret_files.readable(load(config, {"URL": f"postgresql://scpd:{SECRET}@db/scpd"})))
+    assert [key for _, key, _ in found] == ["index.url"] * told
+    assert all("stands in clear" in what and SECRET not in what for _, _, what in found)
 
 
 # -- rules that never match

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import argon2
 import pytest
@@ -12,6 +14,8 @@ from scpd.config import load
 from scpd.daemon.surroundings import Surroundings
 
 HASH = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("right")
+GET = "StudyRootQueryRetrieveInformationModelGet"
+PEERS = {"WS": {"address": "10.0.0.7:104", "ae_title": "WS"}}
 EVERYWHERE = {"bind": "0.0.0.0:0"}
 OPEN = "anybody who reaches this port may store"
 NOBODY_KEPT_OUT = "every rule allows, and whom none matches is let in; end the list with - deny: all"
@@ -60,9 +64,86 @@ def test_looking_makes_nothing(look, tmp_path):
 # -- faults
 
 
-def test_a_class_that_nobody_serves_is_a_fault_at_its_contexts(look):
-    (fault,) = look(contexts=["verification", "StudyRootQueryRetrieveInformationModelFind"]).faults
-    assert "contexts: StudyRootQueryRetrieveInformationModelFind is not served by this version; write" in fault
+@pytest.mark.parametrize("index", [{}, {"index": {}}])
+def test_a_class_that_nobody_serves_is_a_fault_at_its_contexts(look, index):
+    (fault,) = look(contexts=["verification", "ModalityWorklistInformationModelFind"], **index).faults
+    assert "contexts: ModalityWorklistInformationModelFind is not served by this version; write" in fault
+
+
+@pytest.mark.parametrize("group", ["query_retrieve", "storage_commitment", GET])
+def test_what_is_asked_of_an_index_is_a_fault_without_one(look, group):
+    faults = look(contexts=["verification", "storage", group], peers=PEERS).faults
+    assert faults
+    assert all(
+        ": contexts: " in one and " needs to know what is held; write index: {} as well" in one for one in faults
+    )
+    assert look(contexts=["verification", "storage", group], peers=PEERS, index={}).faults == []
+
+
+# -- the index
+
+
+def test_a_directory_of_the_index_that_is_a_file_is_a_fault(look, tmp_path):
+    (tmp_path / "file").write_text("")
+    (fault,) = look(index={"url": f"sqlite:///{tmp_path}/file/index.db"}).faults
+    assert f"index.url: {tmp_path}/file is not a directory; name one, or remove the file" in fault
+
+
+def test_an_index_that_is_a_directory_is_a_fault(look, tmp_path):
+    (fault,) = look(index={"url": f"sqlite:///{tmp_path}"}).faults
+    assert f"index.url: {tmp_path} is no file; name one" in fault
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_an_index_that_cannot_be_written_is_a_fault(look, tmp_path, monkeypatch, what):
+    """As somebody whom rights hold for, which they do not for root."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "index.db").write_text("")
+    refused = {"folder": tmp_path / "folder", "file": tmp_path / "folder" / "index.db"}[what]
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: path != refused)
+    (fault,) = look(index={"url": f"sqlite:///{tmp_path}/folder/index.db"}).faults
+    assert f"index.url: {refused} cannot be written to by this user; mend its rights" in fault
+
+
+def test_an_index_that_is_not_there_yet_is_fine_and_is_not_made(look, tmp_path):
+    one = look(index={"url": f"sqlite:///{tmp_path}/deep/er/index.db"})
+    assert (one.faults, one.warnings) == ([], [])
+    assert os.listdir(tmp_path) == ["scpd.yaml"]
+
+
+def test_postgresql_without_its_driver_is_a_fault(look, monkeypatch):
+    url = "postgresql://scpd:S3CRET@db/scpd"
+    assert look(index={"url": url}).faults == []
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    (fault,) = look(index={"url": url}).faults
+    assert "index.url: PostgreSQL needs psycopg, and there is none (" in fault
+    assert fault.endswith("; pip install 'scpd[postgresql]'")
+    assert "S3CRET" not in fault
+
+
+def test_a_look_at_an_index_needs_no_database(tmp_path):
+    (tmp_path / "scpd.yaml").write_text(
+        f"storage: {{directory: {tmp_path}/s, reserve: 0}}\nindex: {{url: 'postgresql://h/d'}}\n"
+    )
+    program = (
+        "import sys; from scpd.cli.main import main\n"
+        f"assert main(['check', '{tmp_path}/scpd.yaml']) == 0\n"
+        "print(sorted(name for name in sys.modules if name.startswith(('sqlalchemy', 'alembic'))))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("url", [None, "sqlite:////not/there/index.db", "postgresql://scpd:S3CRET@db/scpd"])
+def test_one_database_with_other_attributes_is_a_fault(look, tmp_path, url):
+    index = {} if url is None else {"url": url.replace("/not", str(tmp_path))}
+    first = {"name": "one", "index": {**index, "attributes": {"study": "StudyComments"}}}
+    second = {"name": "two", "bind": "127.0.0.1:0", "index": index}
+    (fault,) = look(servers=[first, second]).faults
+    assert keys([fault]) == ["index.attributes"]
+    assert "are others than those of " in fault
+    assert "S3CRET" not in fault
+    assert look(servers=[first, {**second, "index": first["index"]}]).faults == []
 
 
 def test_a_storage_directory_that_is_a_file_is_a_fault(look, tmp_path):
@@ -137,6 +218,11 @@ def test_a_server_for_anybody_is_told(look, bind):
 )
 def test_a_server_with_any_door_is_not(look, settings):
     assert not [warning for warning in look(**settings).warnings if OPEN in warning]
+
+
+def test_a_server_that_tells_anybody_what_is_held_is_told_as_that(look):
+    (warning,) = look(**EVERYWHERE, contexts=["storage", "query_retrieve"], peers=PEERS, index={}).warnings
+    assert f": bind: {OPEN}, and be told and sent what is held: it listens on every interface" in warning
 
 
 def test_rules_about_another_server_are_no_door(look):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scpd.daemon.conformance import sop_classes, statuses
+from scpd.daemon.conformance import sop_classes
+from scpd.daemon.conformance.activities import initiation, numbers
 from scpd.daemon.conformance.document import Code, Section, Table
+from scpd.daemon.conformance.specific import specific
 from scpd.negotiation import extended, reject
 from scpd.negotiation.offer import announced_length
+from scpd.services.commitment.service import Commitment
 from scpd.wire.contexts import ContextResult
 from scpd.wire.pdu import APPLICATION_CONTEXT_NAME, LEAST_MAXIMUM_LENGTH
 from scpd.wire.user_info import AsynchronousOperationsWindow, UserInformation
@@ -34,7 +37,7 @@ def specification(entity: Entity) -> Section:
     return Section(
         f"{entity.name} AE Specification",
         (f"The server {entity.name} of the configuration, which listens at {entity.address} as {entity.ae_title}.",),
-        (_sop_classes(entity), _policies(entity), _initiation(), _acceptance(entity)),
+        (_sop_classes(entity), _policies(entity), initiation(entity), _acceptance(entity)),
     )
 
 
@@ -71,7 +74,7 @@ def _numbers(entity: Entity) -> Section:
         ("As acceptor, at one time, from one address", entity.setting("limits.associations_per_address")),
         ("Connections without an association yet", entity.setting("limits.pending")),
         ("Connections without an association yet, from one address", entity.setting("limits.pending_per_address")),
-        ("As initiator", "0"),
+        *numbers(entity),
     )
     return Section("Number of Associations", (Table("Number of Associations", ("What", "At most"), rows),))
 
@@ -93,15 +96,11 @@ def _identity(entity: Entity) -> Section:
     return Section(title, (Table("DICOM Implementation Class and Version", ("What", "Value"), rows),))
 
 
-def _initiation() -> Section:
-    return Section("Association Initiation Policy", ("The AE initiates no associations.",))
-
-
 def _acceptance(entity: Entity) -> Section:
     return Section(
         "Association Acceptance Policy",
         (),
-        (_sequencing(entity), _contexts(entity), *statuses.specific(entity)),
+        (_sequencing(entity), _contexts(entity), *specific(entity)),
     )
 
 
@@ -197,10 +196,7 @@ def _contexts(entity: Entity) -> Section:
             *sop_classes.transfer_syntaxes(entity),
             _preference(entity),
             _results(),
-            (
-                "Roles are negotiated by SCP/SCU role selection (PS3.7 D.3.3.4). This implementation never invokes an "
-                "operation as the SCU of an association that it accepted."
-            ),
+            (f"Roles are negotiated by SCP/SCU role selection (PS3.7 D.3.3.4). {_invoked(entity)}"),
             sop_classes.role_selection(entity),
             (
                 "Nothing is granted that was not proposed. Of several role selection items for a SOP Class the first "
@@ -221,8 +217,20 @@ def _results() -> Table:
     return Table("Results of presentation contexts (PS3.8 table 9-18)", ("Result", "Value", "When"), rows)
 
 
+def _invoked(entity: Entity) -> str:
+    """What it asks of whoever asked for the association."""
+    invoked = ["C-STORE for a C-GET"] if entity.sends_back else []
+    if Commitment in entity.services:
+        invoked.append("N-EVENT-REPORT of storage commitment")
+    if not invoked:
+        return "This implementation never invokes an operation as the SCU of an association that it accepted."
+    return f"Over an association that it accepted, this implementation itself invokes {' and '.join(invoked)}."
+
+
 def _extended(entity: Entity) -> str:
-    extensions = entity.offer.extensions
-    if extensions.extended or extensions.common_extended:
-        return "SOP Class Extended Negotiation is answered for SOP Classes that support it."
+    if any(sop_classes.is_extended(entity, one.abstract_syntax) for one in entity.contexts):
+        return (
+            "SOP Class Extended Negotiation is answered for the SOP Classes that the table names; what is agreed to "
+            "stands in their SOP specific conformance. SOP Class Common Extended Negotiation is read and not answered."
+        )
     return "SOP Class Extended Negotiation and SOP Class Common Extended Negotiation are read and not answered."

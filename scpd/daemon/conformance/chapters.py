@@ -13,6 +13,8 @@ from scpd.daemon.conformance.entity import entities
 from scpd.daemon.conformance.networking import networking
 from scpd.daemon.conformance.security import security
 from scpd.errors import ConfigurationError
+from scpd.services.query.find import Find
+from scpd.services.retrieve.service import Retrieve
 from scpd.sop_class import SERVICE_CLASSES
 from scpd.version import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, __version__
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 _TITLE = "DICOM Conformance Statement"
 _OTHER = "Others, private ones included"
+_STORED = ("Storage", "NonPatientObject", _OTHER)
 
 
 def statement(config: Config) -> Document:
@@ -41,7 +44,7 @@ def statement(config: Config) -> Document:
         _introduction(),
         networking(config),
         Section("Media Interchange", ("Media storage is not supported: no application profile of PS3.11 is claimed.",)),
-        _character_sets(),
+        _character_sets(servers),
         security(config),
         _annexes(servers),
     )
@@ -71,8 +74,8 @@ def _overview(servers: Sequence[Entity]) -> Section:
         (
             (
                 "scpd is a server that receives DICOM instances over the network and keeps them as files. It provides "
-                "Verification and Storage as an SCP. As an SCU it verifies and sends by its client commands alone. "
-                "This statement is about one configuration of it, from which it was made."
+                "Verification and Storage as an SCP and, with an index of what it holds, Query/Retrieve and Storage "
+                "Commitment. This statement is about one configuration of it, from which it was made."
             ),
             _services(servers),
         ),
@@ -81,11 +84,19 @@ def _overview(servers: Sequence[Entity]) -> Section:
 
 def _services(servers: Sequence[Entity]) -> Table:
     """PS3.2: network services; SOP class by SOP class they stand with each AE."""
-    user = f"By {initiator.NAME.lower()}"
     uids = dict.fromkeys(one.abstract_syntax for entity in servers for one in entity.contexts)
-    rows = tuple((_spaced(service), str(count), user, "Yes") for service, count in _counted(uids))
+    rows = tuple((_spaced(service), str(count), _user(service, servers), "Yes") for service, count in _counted(uids))
     header = ("Network Service", "SOP Classes", "User of Service (SCU)", "Provider of Service (SCP)")
     return Table("Network Services of all servers", header, rows)
+
+
+def _user(service: str, servers: Sequence[Entity]) -> str:
+    """Who uses a service of others."""
+    if service == "StorageCommitment":
+        return "No"
+    commands = f"By {initiator.NAME.lower()}"
+    retrieves = any(Retrieve in entity.services for entity in servers)
+    return f"{commands}, and to retrieve" if retrieves and service in _STORED else commands
 
 
 def _counted(uids: Iterable[str]) -> Iterator[tuple[str, int]]:
@@ -134,17 +145,26 @@ def _introduction() -> Section:
     )
 
 
-def _character_sets() -> Section:
+_QUERIES = (
+    "The keys of a query are read by its own Specific Character Set, in any of these terms; text that is not of it, or "
+    "beyond ISO_IR 6 with a term that is not in this table, is refused (C000). Text is compared as characters, "
+    "whatever character sets it came in. An answer is in the default repertoire where that can hold it, else in the "
+    "character set of the query, and else in ISO_IR 192."
+)
+
+
+def _character_sets(servers: Sequence[Entity]) -> Section:
     terms = tuple((Code(term),) for term in sorted(filter(None, python_encoding)))
     return Section(
         "Support of Character Sets",
         (
             (
                 "Instances are stored as they come, in whatever character set they are; nothing is converted. Text is "
-                "read of them for the paths of files and for the audit trail, by Specific Character Set (0008,0005). "
-                "Without it, or with a term that is not in this table, text is taken for ISO_IR 6; what cannot be read "
-                "is replaced."
+                "read of them for the paths of files, the index and the audit trail, by Specific Character Set "
+                "(0008,0005). Without it, or with a term that is not in this table, text is taken for ISO_IR 6; what "
+                "cannot be read is replaced."
             ),
+            *((_QUERIES,) if any(Find in entity.services for entity in servers) else ()),
             Table("Defined terms of Specific Character Set that are read", ("Defined Term",), terms),
             "AE titles and UIDs are of the default repertoire (ISO_IR 6).",
         ),

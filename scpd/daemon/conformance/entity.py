@@ -14,12 +14,16 @@ from scpd.config.effective import shown
 from scpd.config.scalars import escape
 from scpd.daemon.build import offer
 from scpd.daemon.conformance.document import Code
+from scpd.daemon.served import retrieves_back, service
+from scpd.services.commitment.service import Commitment
+from scpd.services.query.models import BY_MOVE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from scpd.config import Config, ServerConfig
     from scpd.negotiation.offer import Offer, SupportedContext
+    from scpd.services.service import Service
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,26 @@ class Entity:
     def contexts(self) -> Sequence[SupportedContext]:
         """What it supports, in the order of the configuration."""
         return tuple(self.offer.contexts.values())
+
+    @cached_property
+    def services(self) -> frozenset[type[Service]]:
+        """The services behind its SOP classes."""
+        return frozenset(service(one.abstract_syntax) for one in self.contexts)
+
+    @property
+    def moves(self) -> bool:
+        """Whether it sends instances to others, by C-MOVE."""
+        return any(one.abstract_syntax in BY_MOVE for one in self.contexts)
+
+    @property
+    def sends_back(self) -> bool:
+        """Whether it sends instances over the association that asks for them, by C-GET."""
+        return retrieves_back(self.server)
+
+    @property
+    def initiates(self) -> bool:
+        """Whether it asks others for associations."""
+        return self.moves or Commitment in self.services
 
     @property
     def asks_for_users(self) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from scpd.client.instance import Instance
+from scpd.client.querying import Model, Service, proposal, sop_class
 from scpd.client.requestor import MOST_CONTEXTS, Caller
 from scpd.client.sending import Outcome
 from scpd.config.effective import shown
@@ -14,11 +15,12 @@ from scpd.daemon.conformance.document import Code, Section, Table
 from scpd.daemon.conformance.entity import said
 from scpd.dimse import status
 from scpd.part10 import FileHead
-from scpd.sop_class import ALL_TRANSFER_SYNTAXES, UNCOMPRESSED, VERIFICATION, uid_name
+from scpd.sop_class import ALL_TRANSFER_SYNTAXES, MOST_USED_STORAGE, UNCOMPRESSED, VERIFICATION, uid_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from scpd.client.requestor import Proposal
     from scpd.config import Config
 
 NAME = "Client commands"
@@ -31,8 +33,9 @@ def specification() -> Section:
         f"{NAME} AE Specification",
         (
             (
-                "The commands scpd echo and scpd send, and scpd health, which asks the servers of this configuration "
-                "for a C-ECHO. Each is a process of its own that ends with its work; the daemon runs none of them."
+                "The commands scpd echo, send, find, move and get, and scpd health, which asks the servers of this "
+                "configuration for a C-ECHO. Each is a process of its own that ends with its work; the daemon runs "
+                "none of them."
             ),
         ),
         (_sop_classes(), _policies(), _initiation(), _acceptance()),
@@ -44,9 +47,22 @@ def _sop_classes() -> Section:
     rows = (
         (uid_name(verification), Code(verification), "Yes", "No", "C-ECHO"),
         ("Every SOP Class of Storage: that of each file which is sent", "as in the file", "Yes", "No", "C-STORE"),
+        *((uid_name(uid), Code(uid), "Yes", "No", f"C-{service.upper()}") for uid, service in _asked()),
+        (
+            f"SOP Classes of Storage, for C-GET: --sop-class, or the {len(MOST_USED_STORAGE)} most used ones",
+            "as on the command line",
+            "No",
+            "Yes",
+            "C-STORE",
+        ),
     )
     header = ("SOP Class Name", "SOP Class UID", "SCU", "SCP", "DIMSE services")
     return Section("SOP Classes", (Table("SOP Classes", header, rows),))
+
+
+def _asked() -> list[tuple[str, Service]]:
+    """The classes of the query models that a command may ask in."""
+    return [(sop_class(model, service), service) for model in get_args(Model) for service in get_args(Service)]
 
 
 def _policies() -> Section:
@@ -73,11 +89,15 @@ def _initiation() -> Section:
                 "C-STORE for each file. Data sets are sent byte for byte; where the peer takes an uncompressed one "
                 "only in the second transfer syntax of the table, it is converted, which loses nothing."
             ),
-            _proposals(),
             (
-                "No roles and no extended negotiation are proposed. A user identity is sent where the command line has "
-                "one."
+                "scpd find, move and get ask for one association each and for one operation, with the keys and at the "
+                "level of the command line. Relational queries and retrieval, combined date-time matching, fuzzy "
+                "matching and timezone adjustment are proposed where the command line asks for them. A find that has "
+                "reached --most answers is cancelled. What comes in a C-GET is written into files, byte for byte, "
+                "before it is answered."
             ),
+            _proposals(),
+            "A user identity is sent where the command line has one.",
             _conclusions(),
         ),
     )
@@ -97,8 +117,19 @@ def _proposals() -> Table:
             "SCU",
             "None",
         ),
+        *((uid_name(uid), _in_one(proposal(uid)), "SCU", "Where asked for") for uid, _ in _asked()),
+        (
+            "SOP Class of Storage, for C-GET",
+            "All; up to three classes in a context for each transfer syntax, more of them in fewer",
+            "SCP, by role selection",
+            "None",
+        ),
     ]
     return Table("Proposed Presentation Contexts", header, tuple(rows))
+
+
+def _in_one(proposed: Proposal) -> str:
+    return f"{' or '.join(map(uid_name, proposed.transfer_syntaxes))}, in one context"
 
 
 def _proposed(syntax: str) -> list[str]:
@@ -126,8 +157,8 @@ def _acceptance() -> Section:
     return Section("Association Acceptance Policy", ("The AE accepts no associations.",))
 
 
-def peers(config: Config) -> Iterator[tuple[str, str, str, str]]:
-    """The peers of the configuration: name, AE title, address, protection."""
+def peers(config: Config) -> Iterator[tuple[str, str, str, str, str, str]]:
+    """The peers of the configuration: name, AE title, address, protection; what a C-MOVE may ask of each."""
     data = shown(config)["peers"]
     for name, peer in config.peers.items():
         title = Code(said(peer.ae_title, data[name]["ae_title"]))
@@ -135,4 +166,4 @@ def peers(config: Config) -> Iterator[tuple[str, str, str, str]]:
         protection = "None" if peer.tls is None else "TLS"
         if peer.tls and not peer.tls.verify:
             protection = "TLS, without a look at the peer's certificate"
-        yield name, title, address, protection
+        yield name, title, address, protection, str(peer.associations), str(peer.attempts)

@@ -8,6 +8,8 @@ from scpd.daemon.conformance import acceptor, initiator
 from scpd.daemon.conformance.configuration import parameters
 from scpd.daemon.conformance.document import Section, Table
 from scpd.daemon.conformance.entity import entities
+from scpd.services.commitment.service import Commitment
+from scpd.services.query.find import Find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,11 +34,13 @@ def networking(config: Config) -> Section:
 
 
 def _model(config: Config) -> Section:
-    flow = tuple(
-        (entity.name, "Acceptor", "A remote AE verifies that it is there, or sends instances", _effect(entity))
-        for entity in entities(config)
+    flow = tuple(row for entity in entities(config) for row in _flow(entity))
+    commands = (
+        initiator.NAME,
+        "Initiator",
+        "Somebody runs a command",
+        "A remote AE is verified, sent files, asked what it holds, or for it",
     )
-    commands = (initiator.NAME, "Initiator", "Somebody runs a command", "A remote AE is verified, or sent files")
     header = ("Application Entity", "Part in associations", "Real-World Activity", "What follows")
     return Section(
         "Implementation Model",
@@ -49,7 +53,8 @@ def _model(config: Config) -> Section:
                     (
                         "Each server of the configuration is an Application Entity of one daemon, with a port, "
                         "contexts and limits of its own. It waits for connections, accepts associations, answers "
-                        "C-ECHO, and writes what comes by C-STORE into files."
+                        "C-ECHO, and writes what comes by C-STORE into files. One that has an index also knows what "
+                        "it holds, and answers for that as far as its SOP Classes go."
                     ),
                     "The client commands are Application Entities of their own while they run.",
                 ),
@@ -59,12 +64,27 @@ def _model(config: Config) -> Section:
                 (
                     (
                         "None is needed: a remote AE need not verify before it stores, and no order of instances is "
-                        "expected."
+                        "expected. What has been stored can be asked for, and commitment to it requested, at any time."
                     ),
                 ),
             ),
         ),
     )
+
+
+def _flow(entity: Entity) -> Iterator[tuple[str, str, str, str]]:
+    """What a remote AE does, and what follows."""
+    yield entity.name, "Acceptor", "A remote AE verifies that it is there, or sends instances", _effect(entity)
+    if Find in entity.services:
+        yield entity.name, "Acceptor", "A remote AE asks what is held (C-FIND)", "It is told of each match"
+    if entity.sends_back:
+        yield entity.name, "Acceptor", "A remote AE asks for instances (C-GET)", "It is sent them as it asks"
+    if entity.moves:
+        what = "A remote AE has instances sent to another (C-MOVE)"
+        yield entity.name, "Acceptor and initiator", what, "The other is sent them by C-STORE"
+    if Commitment in entity.services:
+        what = "A remote AE asks for storage commitment (N-ACTION)"
+        yield entity.name, "Acceptor and initiator", what, "Files are verified, and it is told (N-EVENT-REPORT)"
 
 
 def _effect(entity: Entity) -> str:
@@ -134,14 +154,27 @@ def _spoken(config: Config) -> Iterator[tuple[str, str]]:
             yield f"Syslog ({kind})", "The audit trail: see Security"
     if any(hook.kind == "webhook" for server in config.servers for hook in server.hooks):
         yield "HTTP, HTTPS", "Telling others of instances and studies that have arrived (hooks)"
+    if any(server.index and (server.index.url or "").startswith("postgresql:") for server in config.servers):
+        yield "PostgreSQL", "The index of what is held"
     if config.admin:
         yield "HTTP", "The admin endpoint, for those who run the daemon"
+
+
+def _known_to(config: Config) -> str:
+    found = entities(config)
+    users = ["by name to the client commands"]
+    if any(entity.moves for entity in found):
+        users.append("by AE title as the destinations of C-MOVE")
+    if any(Commitment in entity.services for entity in found):
+        users.append("by AE title to storage commitment")
+    known = f"{', '.join(users[:-1])} and {users[-1]}" if users[1:] else f"{users[0]} alone"
+    return f"Remote AEs are known {known}. Who may call is not a matter of this list but of access rules: see Security."
 
 
 def _configuration(config: Config) -> Section:
     local = tuple((entity.ae_title, entity.address, entity.name) for entity in entities(config))
     remote = tuple(initiator.peers(config))
-    header = ("Name", "AE Title", "Address", "Protection")
+    header = ("Name", "AE Title", "Address", "Protection", "Associations of one C-MOVE", "Attempts")
     mapping = Section(
         "AE Title/Presentation Address Mapping",
         (),
@@ -153,10 +186,7 @@ def _configuration(config: Config) -> Section:
             Section(
                 "Remote AE Title/Presentation Address Mapping",
                 (
-                    (
-                        "Remote AEs are known by name to the client commands alone. Who may call is not a matter of "
-                        "this list but of access rules: see Security."
-                    ),
+                    _known_to(config),
                     *((Table("Remote AEs", header, remote),) if remote else ("The configuration names none.",)),
                 ),
             ),
@@ -164,7 +194,7 @@ def _configuration(config: Config) -> Section:
     )
     about = (
         "All parameters stand in one file, which is read at the start and when the daemon is told to. Sizes are in "
-        "bytes or with KiB, MiB, GiB; times in ms, s, m or h. A value that is kept in a file of its own is shown as "
+        "bytes or with KiB, MiB, GiB; times in ms, s, m, h or d. A value that is kept in a file of its own is shown as "
         "that file's name, and a secret never."
     )
     return Section("Configuration", (), (mapping, Section("Parameters", (about,), tuple(parameters(config)))))

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 from scpd.daemon.conformance.document import Code, Table
 from scpd.daemon.served import service
 from scpd.negotiation import roles
+from scpd.services.commitment.service import Commitment
+from scpd.services.query.models import BY_GET, BY_MOVE
+from scpd.services.retrieve.service import Retrieve
+from scpd.services.storage import Storage
 from scpd.sop_class import SERVICE_CLASSES, STORAGE, uid_name, uid_type
 from scpd.wire.user_info import RoleSelection
 
@@ -33,8 +37,23 @@ def is_known(uid: str) -> bool:
 
 
 def operations(uid: str) -> str:
-    """The DIMSE services that it takes."""
-    return ", ".join(sorted(one.NAME for one in service(uid).operations))
+    """The DIMSE services that are spoken in it."""
+    for models, operation in ((BY_MOVE, "C-MOVE"), (BY_GET, "C-GET")):
+        if uid in models:
+            return operation
+    names = {one.NAME for one in service(uid).operations}
+    return ", ".join(sorted(names | ({"N-EVENT-REPORT"} if service(uid) is Commitment else set())))
+
+
+def is_extended(entity: Entity, uid: str) -> bool:
+    """Whether extended negotiation is answered for it."""
+    extended = entity.offer.extensions.extended
+    return extended is not None and uid in extended({uid: b"\1"})
+
+
+def _is_sent(entity: Entity, uid: str) -> bool:
+    """Whether its instances are also sent."""
+    return service(uid) is Storage and Retrieve in entity.services
 
 
 def supported(entity: Entity) -> Table:
@@ -43,7 +62,7 @@ def supported(entity: Entity) -> Table:
         (
             name(one.abstract_syntax),
             Code(one.abstract_syntax),
-            "No",
+            "Yes" if _is_sent(entity, one.abstract_syntax) else "No",
             "Yes",
             operations(one.abstract_syntax),
         )
@@ -75,7 +94,6 @@ def transfer_syntaxes(entity: Entity) -> Iterator[Table]:
 def presentation_contexts(entity: Entity) -> Table:
     """PS3.2: the acceptable presentation contexts; transfer syntaxes by their set, which has a table of its own."""
     letters = syntax_sets(entity.contexts)
-    extended = "None" if entity.offer.extensions.extended is None else "By SOP Class"
     rows = tuple(
         (
             name(one.abstract_syntax),
@@ -83,7 +101,7 @@ def presentation_contexts(entity: Entity) -> Table:
             f"Set {letters[one.transfer_syntaxes]}",
             _roles(one),
             _granted(one),
-            extended,
+            "Yes" if is_extended(entity, one.abstract_syntax) else "None",
         )
         for one in entity.contexts
     )

@@ -53,8 +53,15 @@ def _messages() -> Iterator[tuple[str, str, str]]:
     yield "A user identity was not verified", *_codes(audit.login_failed(reporter, peer, "", ""))
     for kind, when in _ALERTS.items():
         yield when, *_codes(audit.security_alert(reporter, peer, "", kind=kind))
-    (message,) = audit.instances_transferred(reporter, peer, Patient(""), [Study("", {})])
+    patient, study = Patient(""), Study("", {})
+    (message,) = audit.instances_transferred(reporter, peer, patient, [study])
     yield "An association ends in which instances were stored: one for each patient", *_codes(message)
+    yield (
+        "A person looks at a study on the status page",
+        *_codes(audit.instances_accessed(reporter, "", "", patient, study)),
+    )
+    (message,) = audit.study_deleted(reporter, patient, study)
+    yield "A study is deleted by a rule of retention", *_codes(message)
 
 
 _ALERTS = {

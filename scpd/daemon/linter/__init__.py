@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scpd.daemon.linter import contexts, exposure, rules, secret_files, stores, titles
+from scpd.daemon.linter import archive, contexts, exposure, rules, secret_files, stores, titles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from scpd.config import Config
 
-_OF_EACH_SERVER = (exposure.of_server, rules.of_server, contexts.of_server)
+_OF_EACH_SERVER = (exposure.of_server, rules.of_server, contexts.of_server, archive.of_server)
 _OF_ALL = (
     rules.never_matching,
     titles.alike,
     titles.misspelt,
     stores.misplaced,
     stores.at_odds,
+    archive.without_peers,
+    archive.at_odds,
     secret_files.readable,
 )
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _OF_PIXELS = tuple(f"1.2.840.10008.1.2.{branch}" for branch in ("1.98", "4.", "5", "7.", "8."))
 # In the keyword of a class whose information object has no pixel data (PS3.3 annex A).
 _WITHOUT_PIXELS = (
-    *("Verification", "SRStorage", "KeyObjectSelection", "ProcedureLog", "PresentationState", "Waveform"),
+    *("Verification", "QueryRetrieve", "StorageCommitment"),
+    *("SRStorage", "KeyObjectSelection", "ProcedureLog", "PresentationState", "Waveform"),
     *("Encapsulated", "Measurements", "SpectaclePrescription", "IntraocularLens", "ThicknessAndVolumeReport"),
     *("StereometricRelationship", "SpatialRegistration", "SpatialFiducials", "SurfaceSegmentation", "SurfaceScan"),
     *("Tractography", "RealWorldValueMapping", "MRSpectroscopy", "ContentAssessment", "BasicStructuredDisplay"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from scpd.config.values import SystemdSocket
 from scpd.daemon.linter.rules import about
+from scpd.sop_class import QUERY_RETRIEVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
     from scpd.config import ServerConfig
 
 _OPEN_TO_ALL = (
-    "anybody who reaches this port may store: it listens on every interface, without TLS, for any called AE title; "
-    "bind one address, write access rules, or put a firewall before it"
+    "anybody who reaches this port may store{more}: it listens on every interface, without TLS, for any called AE "
+    "title; bind one address, write access rules, or put a firewall before it"
 )
+_AND_READ = ", and be told and sent what is held"
 _PASSES_SECRETS = (
     "passcodes, assertions and tokens that come without TLS from other machines will be rejected; write tls, or "
     "without_tls: allow"
@@ -34,7 +36,8 @@ def of_server(server: ServerConfig) -> Iterator[tuple[str, str]]:
     # Where an inherited socket listens, systemd alone knows.
     bound_here = not isinstance(server.bind, SystemdSocket)
     if bound_here and _is_everywhere(server.bind.host) and not protected and not is_asked:
-        yield "bind", _OPEN_TO_ALL
+        reads = any(one.abstract_syntax in QUERY_RETRIEVE for one in server.supported())
+        yield "bind", _OPEN_TO_ALL.format(more=_AND_READ if reads else "")
     for number, provider in enumerate(identity.providers):
         if provider.kind == "ldap" and provider.tls == "none" and not provider.url.startswith("ldaps:"):
             yield f"user_identity.providers[{number}].tls", _SENDS_PASSCODES
