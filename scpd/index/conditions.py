@@ -151,8 +151,8 @@ class Items:
 def values_of(value: str, *, several: bool = True) -> Iterable[str]:
     """The values that stand in the text of an attribute, without the spaces around them."""
     if several and "\\" in value:
-        return [one.strip() for one in value.split("\\")]
-    return (value.strip(),)
+        return [one.strip(" ") for one in value.split("\\")]
+    return (value.strip(" "),)
 
 
 def parse(tag: int, vr: str, text: str, matching: Matching = PLAIN) -> Condition | None:

@@ -1,22 +1,37 @@
 """The database of an index: opened and brought up to date, read by many, written by one thread.
 
 SQLite, in one file that is ours alone, or PostgreSQL, which several may share. What goes wrong with either is told as
-:class:`~scpd.errors.IndexUnavailable`. Knows the tables' versions and nothing of what is in them.
+:class:`~scpd.errors.IndexUnavailable`. Knows the versions of tables, and what shows that they can be used.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
+import sqlite3
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from sqlalchemy import create_engine, event, inspect, text
-from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy import delete, func, inspect, select, text
+from sqlalchemy.exc import SQLAlchemyError
 
-from scpd.commits import PATIENCE, Commits, NotCommittedError
+from scpd.commits import Begun, Commits, NotCommittedError
 from scpd.errors import IndexUnavailable
+from scpd.index.engines import LOCKED, engine
 from scpd.index.migrations import HEAD
+from scpd.index.schema import facts, stores
+from scpd.index.troubles import (
+    DamagedError,
+    GoneError,
+    ReadableError,
+    RefusedError,
+    UnusableError,
+    driver_error,
+    lasting,
+    said,
+    told,
+)
 from scpd.telemetry.logs import logger
 
 if TYPE_CHECKING:
@@ -27,26 +42,13 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-# How long somebody else may hold the database, a connection may take, and a query (seconds).
-_LOCKED, _CONNECT, _QUERY = 5.0, 5, 60
-_LARGEST_LOG = 64 << 20
-_CACHE_KIB = 64 * 1024
-# Connections for reading: those that are kept, and the most there may be at a time.
-_KEPT, _MOST = 4, 64
+# How long whoever stores waits for a commit, and whoever looks whether there can be one (seconds).
+PATIENCE, _GLANCE = 10.0, 4.0
 _MIGRATING = 0x73637064
-_DAMAGED = ("malformed", "not a database", "corrupt", "disk image")
-
-
-class UnusableError(IndexUnavailable):
-    """It will not be of use as it is, however long one waits: another program's, or a later version's."""
-
-
-class DamagedError(IndexUnavailable):
-    """What is in the file of SQLite is no database any more."""
-
-
-class GoneError(IndexUnavailable):
-    """The file of SQLite is not there any more."""
+# Written to see whether there is room (bytes): about what a batch of instances takes.
+_ROOM = 64 * 1024
+_FILLED = "room"
+_LOOK = select(func.count()).select_from(stores)
 
 
 class Database:
@@ -55,13 +57,20 @@ class Database:
     def __init__(self, url: URL, failed: Callable[[], None] = lambda: None) -> None:
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
+        self.alarm: Callable[[], None] = lambda: None
         self._failed = failed
         self._log = logger("index")
-        self._writer = _engine(url, writes=True)
-        self._reader = _engine(url, writes=False)
+        # Whoever waits for the server is to wait no more.
+        self._given_up = False
+        self._writer: Engine = engine(url, writes=True, trouble=lambda: self._given_up or None)
+        self._reader: Engine = engine(url, trouble=self._unreadable)
+        self._glancer: Engine = engine(url, longest=_GLANCE)
         self._identity: tuple[int, int] | None = None
-        self._held: Connection | None = None
-        self._commits: Commits[Connection] = Commits("index", self._transaction, (SQLAlchemyError, OSError), self._tell)
+        # What is written with, and how many times there had been a new beginning when it was made.
+        self._held: tuple[Connection, int] | None = None
+        self._times = 0
+        self._seen: IndexUnavailable | None = None
+        self._commits: Commits[Connection] = Commits("index", self._transaction, (IndexUnavailable,), self._tell)
 
     @property
     def dialect(self) -> Any:
@@ -71,7 +80,7 @@ class Database:
     @property
     def file(self) -> str:
         """The file of SQLite."""
-        return self.url.database or ""
+        return (self.url.database or "") if self.is_sqlite else ""
 
     def open(self) -> bool:
         """Connect, and bring the tables up to date; whether they were made anew.
@@ -80,31 +89,42 @@ class Database:
         """
         try:
             if self.is_sqlite:
-                _make_directory(os.path.dirname(self.file))  # noqa: PTH120 a name, and no more
+                _make(self.file)
             with self._writer.connect() as connection:
                 version = _version(connection)
             if version != HEAD:
                 _migrate(self._writer)
             self._identity = self._found()
         except (SQLAlchemyError, OSError) as error:
-            raise told(error) from error
+            self._seen = told(error)
+            raise self._seen from error
+        except IndexUnavailable as error:
+            self._seen = error
+            raise
+        self._seen = None
         return version is None
 
     def write(self, action: Callable[[Connection], T], patience: float = PATIENCE) -> T:
         """Have ``action`` done in a transaction with others; committed on return. Raises :class:`IndexUnavailable`."""
-        return self.begin(action, patience)()
+        return self._result(partial(self._commits.begin, action, now=False), patience)()
 
     def begin(self, action: Callable[[Connection], T], patience: float = PATIENCE) -> Callable[[], T]:
         """The same while the caller does something else; committed once what is returned has returned."""
+        return self._result(partial(self._commits.begin, action), patience)
 
+    def _result(self, begin: Callable[[], Begun[T]], patience: float) -> Callable[[], T]:
         def result() -> T:
             try:
                 return begun.result(patience)
-            except (SQLAlchemyError, OSError, NotCommittedError) as error:
+            except IndexUnavailable:
+                raise
+            except NotCommittedError as error:
                 raise told(error) from error
+            except Exception as error:  # a driver may meet anything in a value
+                raise RefusedError(f"it does not take it: {said(error)}") from error
 
         try:
-            begun = self._commits.begin(action)
+            begun = begin()
         except NotCommittedError as error:
             raise told(error) from error
         return result
@@ -116,45 +136,62 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection to read with, whose rows come as they are asked for. Raises :class:`IndexUnavailable`."""
+        if unreadable := self._unreadable():
+            raise unreadable
         try:
+            self._check_place()
             with self._reader.connect() as connection:
                 yield connection.execution_options(stream_results=True, max_row_buffer=500)
         except (SQLAlchemyError, OSError) as error:
-            raise told(error) from error
+            trouble = told(error)
+            if isinstance(trouble, DamagedError | GoneError):
+                self._seen = trouble
+                self.alarm()
+            raise trouble from error
 
     def trouble(self) -> IndexUnavailable | None:
-        """Why nothing can be written, as the last commit has found it; waits for nothing."""
+        """Why nothing can be written, as the last commit or look has found it; waits for nothing."""
         silent, failure = self._commits.silence, self._commits.failure
         if silent:
-            return IndexUnavailable(f"it has not answered for {silent:.0f} s")
-        return told(failure) if failure else None
+            return _silent(silent)
+        return told(failure) if failure else self._seen
 
     def look(self) -> None:
-        """Raise what is wrong with it now, if anything is; waits for it."""
+        """Raise what is wrong with it now, if anything is; waits for it, but not for ever.
+
+        Where something was wrong, something is really written, so that it is not said to be well before it is.
+        """
         try:
             self._check_place()
-            with self._writer.connect() as connection:
-                connection.execute(text("SELECT count(*) FROM stores"))
-        except (SQLAlchemyError, OSError) as error:
-            raise told(error) from error
+            self._glance()
+            if self.trouble():
+                self.write(_fill, _GLANCE)
+                self.write(_empty, _GLANCE)
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            self._seen, self._given_up = told(error), True
+            raise self._seen from error
+        except IndexUnavailable as error:
+            self._seen = error
+            raise
+        self._seen = None
 
     def disconnect(self) -> None:
-        """Let go of all connections; the next use makes new ones."""
+        """Let go of all connections; the next use makes new ones, to whatever stands in its place then."""
+        self._times += 1
+        self._identity = None
         self._writer.dispose()
         self._reader.dispose()
-
-    def forget_place(self) -> None:
-        """The next time that it is opened it may be another file."""
-        self._identity = None
+        self._glancer.dispose()
 
     def close(self, patience: float = PATIENCE) -> None:
         """Bring to the database what waits, within ``patience`` seconds."""
         if self._commits.close(patience):
+            self._let_go()
             self.disconnect()
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        connection = None
+        self._given_up = False
         try:
             self._check_place()
             connection = self._writing()
@@ -163,16 +200,22 @@ class Database:
             self._say(connection, "COMMIT")
             if connection.in_transaction():  # as SQLAlchemy sees it, which begins one with each statement
                 connection.commit()
-        except BaseException:
+        except BaseException as error:
             self._failed()
             self._let_go()
+            if trouble := lasting(error):
+                self.alarm()
+                raise trouble from error
             raise
 
     def _writing(self) -> Connection:
         """The connection that is written with; it is kept, since taking one from the pool costs as much as a row."""
+        if self._held and self._held[1] != self._times:
+            self._let_go()
         if self._held is None:
-            self._held = self._writer.connect()
-        return self._held
+            times = self._times
+            self._held = self._writer.connect(), times
+        return self._held[0]
 
     def _say(self, connection: Connection, statement: str) -> None:
         raw: Any = connection.connection.dbapi_connection
@@ -186,14 +229,30 @@ class Database:
         held, self._held = self._held, None
         if held is not None:
             with suppress(SQLAlchemyError):
-                held.invalidate()
+                held[0].invalidate()
             with suppress(SQLAlchemyError):
-                held.close()
+                held[0].close()
+
+    def _unreadable(self) -> IndexUnavailable | None:
+        if silent := self._commits.silence:
+            return _silent(silent)
+        return None if isinstance(self._seen, ReadableError) else self._seen
 
     def _check_place(self) -> None:
         """Refuse a file that is gone: what is written to it is on no disk that anybody finds."""
         if self._identity and self._found() != self._identity:
             raise FileNotFoundError(2, "it is not the file that was opened: moved, or its disk is not mounted")
+
+    def _glance(self) -> None:
+        """Read something, by a connection that nobody else waits for."""
+        if not self.is_sqlite:
+            with self._glancer.connect() as connection:
+                connection.execute(_LOOK)
+            return
+        # A new one, since those that are open may live on what they remember.
+        uri = f"file:{quote(self.file)}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=LOCKED)) as raw:
+            raw.execute("SELECT count(*) FROM stores").fetchone()
 
     def _found(self) -> tuple[int, int] | None:
         if not self.is_sqlite:
@@ -205,67 +264,24 @@ class Database:
         self._log.error("the index cannot be written", why=str(told(error)))
 
 
-def driver_error(error: Exception, dialect: Any) -> BaseException:
-    """The error of a driver as SQLAlchemy has it."""
-    kind = dialect.loaded_dbapi.Error
-    return DBAPIError.instance(None, None, error, kind, hide_parameters=True, dialect=dialect)
+def _silent(seconds: float) -> IndexUnavailable:
+    return IndexUnavailable(f"it has not answered for {seconds:.0f} s")
 
 
-def told(error: Exception) -> IndexUnavailable:
-    """What went wrong, in a sentence for a sysadmin: no statement and no value in it."""
-    if isinstance(error, IndexUnavailable):
-        return error
-    if isinstance(error, FileNotFoundError):
-        return GoneError(error.strerror)
-    if isinstance(error, PoolTimeout):
-        return IndexUnavailable(f"more than {_MOST} queries at a time")
-    if isinstance(error, DisconnectionError | NotCommittedError) or not isinstance(error, DBAPIError):
-        return IndexUnavailable(getattr(error, "strerror", None) or str(error))
-    what = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]
-    if any(word in what for word in _DAMAGED):
-        return DamagedError(f"it is damaged: {what}")
-    return IndexUnavailable(f"another program holds it ({what})" if "locked" in what else what)
+def _fill(connection: Connection) -> None:
+    connection.execute(delete(facts).where(facts.c.name == _FILLED))
+    connection.execute(facts.insert().values(name=_FILLED, value="." * _ROOM))
 
 
-def _engine(url: URL, *, writes: bool) -> Engine:
-    pool: dict[str, Any] = {"pool_size": _KEPT, "max_overflow": _MOST - _KEPT}
-    if writes:  # transactions begin and end by statements of ours
-        pool = {"pool_size": 1, "max_overflow": 1, "isolation_level": "AUTOCOMMIT"}
-    is_sqlite = url.get_backend_name() == "sqlite"
-    arguments = {"timeout": _LOCKED, "check_same_thread": False} if is_sqlite else _of_postgresql(writes=writes)
-    engine = create_engine(
-        url, connect_args=arguments, pool_timeout=_CONNECT, pool_pre_ping=not is_sqlite, hide_parameters=True, **pool
-    )
-    if is_sqlite:
-        event.listen(engine, "connect", lambda raw, _: _prepare(raw, writes=writes))
-        if not writes:
-            event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-    return engine
+def _empty(connection: Connection) -> None:
+    connection.execute(delete(facts).where(facts.c.name == _FILLED))
 
 
-def _of_postgresql(*, writes: bool) -> dict[str, Any]:
-    longest = int((PATIENCE if writes else _QUERY) * 1000)
-    options = f"-c statement_timeout={longest} -c lock_timeout={int(_LOCKED * 1000)}"
-    keepalive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
-    return {"connect_timeout": _CONNECT, "options": options, "application_name": "scpd", **keepalive}
-
-
-def _prepare(raw: Any, *, writes: bool) -> None:
-    raw.isolation_level = None  # transactions begin where SQLAlchemy says, and not where the driver thinks
-    if writes:
-        raw.execute("PRAGMA journal_mode = WAL")
-        raw.execute("PRAGMA synchronous = FULL")
-        raw.execute("PRAGMA foreign_keys = ON")
-        raw.execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG}")
-    else:
-        raw.execute("PRAGMA query_only = ON")
-    raw.execute("PRAGMA case_sensitive_like = ON")
-    raw.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-
-
-def _make_directory(directory: str) -> None:
+def _make(file: str) -> None:
+    """An empty file, where there is none."""
+    os.makedirs(os.path.dirname(file) or ".", 0o750, exist_ok=True)  # noqa: PTH103, PTH120 a name, and no more
     with suppress(FileExistsError):
-        os.makedirs(directory or ".", 0o750)  # noqa: PTH103 as above
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
 
 
 def _version(connection: Connection) -> str | None:

@@ -28,7 +28,7 @@ from scpd.index.attributes import (
     vr_of,
 )
 from scpd.index.person_names import normal, sounds
-from scpd.index.schema import LONGEST_KEY
+from scpd.index.schema import LONGEST_KEY, SEVERAL
 from scpd.storage.head import EXPLICIT_BIG, IMPLICIT_LITTLE
 from scpd.storage.sequences import items
 from scpd.storage.text import Text
@@ -43,7 +43,9 @@ MODALITY, INSTANCE_NUMBER = tag_of("Modality"), tag_of("InstanceNumber")
 LONGEST_NAME = 256
 # The longest text that any kept kind of value may have is 10240 characters (PS3.5 table 6.2-1); a peer may send more.
 _LONGEST = 10_240
+# What is remembered of upper levels, each of so many bytes at most: a peer may send new ones for ever.
 _MOST_KNOWN = 4096
+_LONGEST_KNOWN = 8192
 _NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i"}
 _MOST_NUMBER = 2**31 - 1
 
@@ -95,15 +97,22 @@ class Scribe:
         known = self._known.get(alike)
         if known is None:
             known = self._made(reading)
-            with self._lock:
-                self._known[alike] = known
-                if len(self._known) > _MOST_KNOWN:
-                    del self._known[next(iter(self._known))]
+            if sum(map(len, filter(None, alike))) <= _LONGEST_KNOWN:
+                self._remember(alike, known)
         return known
+
+    def _remember(self, alike: tuple[bytes | None, ...], known: tuple[Parent, Parent, Parent]) -> None:
+        with self._lock:
+            self._known[alike] = known
+            if len(self._known) > _MOST_KNOWN:
+                del self._known[next(iter(self._known))]
 
     def _made(self, reading: _Reading) -> tuple[Parent, Parent, Parent]:
         levels = self._keeping.by_level
         patient, study, series = (reading.of(levels[level]) for level in (Level.PATIENT, Level.STUDY, Level.SERIES))
+        for values, tag in ((study, STUDY_INSTANCE_UID), (series, SERIES_INSTANCE_UID)):
+            if tag in values:
+                values[tag] = _uid(values, tag)
         return _patient(patient, _text(study, STUDY_INSTANCE_UID)), _study(study), _series(series)
 
 
@@ -165,11 +174,13 @@ def _cleaned(text: str) -> str:
 
 def _patient(values: dict[int, Value], study: str) -> Parent:
     patient_id, issuer = _text(values, PATIENT_ID), _text(values, ISSUER_OF_PATIENT_ID)
+    if not patient_id.strip("\\ "):
+        patient_id = ""
     # Without an ID nobody knows whose it is: then it is the patient of this study alone.
-    key = f"{patient_id}\\{issuer}" if patient_id else f"\\\\{study}"
+    key = f"{len(patient_id)}\\{patient_id}\\{issuer}" if patient_id else f"\\{study}"
     name = _text(values, PATIENT_NAME)
     columns = {
-        "patient_id": bounded(patient_id),
+        "patient_id": _sought(patient_id),
         "name": normal(name)[:LONGEST_NAME],
         "sounds": sounds(name)[:LONGEST_NAME],
     }
@@ -177,17 +188,27 @@ def _patient(values: dict[int, Value], study: str) -> Parent:
 
 
 def _study(values: dict[int, Value]) -> Parent:
+    date = _text(values, STUDY_DATE)
     columns = {
-        "date": dates.normal("DA", _text(values, STUDY_DATE)),
-        "accession": bounded(_text(values, ACCESSION_NUMBER)),
-        "study_id": bounded(_text(values, STUDY_ID)),
+        "date": SEVERAL if "\\" in date else dates.normal("DA", date),
+        "accession": _sought(_text(values, ACCESSION_NUMBER)),
+        "study_id": _sought(_text(values, STUDY_ID)),
     }
     return Parent(bounded(_text(values, STUDY_INSTANCE_UID)), columns, encoded(values))
 
 
 def _series(values: dict[int, Value]) -> Parent:
-    columns = {"modality": bounded(_text(values, MODALITY))}
-    return Parent(bounded(_text(values, SERIES_INSTANCE_UID)), columns, encoded(values))
+    return Parent(bounded(_text(values, SERIES_INSTANCE_UID)), {"modality": _text(values, MODALITY)}, encoded(values))
+
+
+def _sought(text: str) -> str:
+    """A text as it is looked for; where it has several values, somebody else has to look."""
+    return SEVERAL if "\\" in text else bounded(text)
+
+
+def _uid(values: Mapping[int, Value], tag: int) -> str:
+    """The one that counts: there cannot be several."""
+    return _text(values, tag).split("\\")[0].strip()
 
 
 def _text(values: Mapping[int, Value], tag: int) -> str:

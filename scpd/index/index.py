@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import make_url, select
 
 from scpd.errors import IndexUnavailable
+from scpd.index import additions
 from scpd.index.attributes import PATIENT_ID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, Level
+from scpd.index.computed import UPWARDS, is_latest
 from scpd.index.database import Database
 from scpd.index.entry import Scribe, bounded
 from scpd.index.places import Places
 from scpd.index.query import Held
-from scpd.index.schema import instances, patients, series, stores, studies
-from scpd.index.select import UPWARDS, Selection, is_latest
+from scpd.index.schema import SEVERAL, instances, patients, series, stores, studies
+from scpd.index.select import Selection
 from scpd.index.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
-    from sqlalchemy import URL, Connection, Select
+    from sqlalchemy import URL, ColumnElement, Connection, Select
 
     from scpd.index.attributes import Attributes, Keeping
     from scpd.index.query import Query
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 # Rows that come at a time, and values in one question.
 _ROWS = 200
 _VALUES = 500
+# What a large table may take to be prepared for an attribute that is new (seconds).
+_PREPARING = 3600.0
 _KEYS = {
     PATIENT_ID: patients.c.patient_id,
     STUDY_INSTANCE_UID: studies.c.uid,
@@ -59,7 +63,21 @@ class Index:
 
     def open(self) -> bool:
         """Open the database; whether it was made anew, and knows nothing of what is held."""
-        return self.database.open()
+        is_new = self.database.open()
+        with self.database.reading() as connection:
+            is_prepared = additions.is_prepared(connection, self.keeping)
+        if not is_prepared:
+            self.database.write(lambda connection: additions.prepare(connection, self.keeping), _PREPARING)
+        return is_new
+
+    def stale_attributes(self) -> list[str]:
+        """The keywords of attributes that are kept now, and were not when some of what is held was written down."""
+        with self.database.reading() as connection:
+            return additions.missing(connection, self.keeping)
+
+    def made_anew(self, connection: Connection, store: str) -> None:
+        """Note that all of a store was written down with what is kept now."""
+        additions.note(connection, self.keeping, store)
 
     def trouble(self) -> str:
         """Why nothing can be asked or written, or nothing; waits for nothing."""
@@ -90,7 +108,7 @@ class Index:
         held: list[Held] = []
         with self.database.reading() as connection:
             for some in _in_pieces(level, tags, keys):
-                asked = (_KEYS[tag].in_([bounded(value) for value in some[tag]]) for tag in tags)
+                asked = (_is_one_of(tag, some[tag]) for tag in tags)
                 held += self._held(connection, statement.where(*asked))
         return list({one.sop_instance_uid: one for one in held}.values())
 
@@ -140,6 +158,16 @@ def _with_driver(url: str) -> URL:
     """SQLAlchemy's name of a database; PostgreSQL by psycopg."""
     made = make_url(url)
     return made.set(drivername="postgresql+psycopg") if made.drivername in ("postgresql", "postgres") else made
+
+
+def _is_one_of(tag: int, values: Sequence[str]) -> ColumnElement[bool]:
+    """That a unique key has one of the values as a whole."""
+    found: ColumnElement[bool] = _KEYS[tag].in_([bounded(value) for value in values if SEVERAL not in value])
+    whole = [value for value in values if SEVERAL in value]
+    if not whole or tag != PATIENT_ID:
+        return found
+    is_whole: ColumnElement[bool] = patients.c.attributes[f"{tag:08X}"].as_string().in_(whole)
+    return found | ((_KEYS[tag] == SEVERAL) & is_whole)
 
 
 def _of_instances() -> Select[Any]:

@@ -6,85 +6,130 @@ files are compared anyway. Knows no database.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
 import threading
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-FOLDER = ".index"
+from scpd.index.places import FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _NAME = "journal-"
-# Emptied when nothing is left of what is in it, and it has become this large (bytes).
-_LARGE = 64 * 1024
+# When it has become this large, it goes on in a new file with only what is left of it (bytes).
+_LARGE = 1 << 20
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Journal:
-    """The journal of this process for one store, and what others left there. Raises :class:`OSError`.
-
-    ``left`` are the paths that a process which is no more had not written down; ``was_cut`` says that the machine has
-    stopped meanwhile, so that there may be more of them.
-    """
+    """The journal of this process for one store; its file is made with the first line. May be used by any thread."""
 
     def __init__(self, directory: str) -> None:
-        folder = Path(directory, FOLDER)
-        folder.mkdir(0o750, exist_ok=True)
+        self._folder = Path(directory, FOLDER)
         self._lock = threading.Lock()
-        self._count = 0
+        self._noted: Counter[str] = Counter()
+        self._path = Path()
+        self._file = -1
         self._size = 0
-        self.left: list[str] = []
-        self.was_cut = False
-        self._former: list[tuple[Path, int]] = []
-        for path in sorted(folder.glob(f"{_NAME}*")):
-            self._adopt(path)
-        self._path = folder / f"{_NAME}{secrets.token_hex(4)}"
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._file = os.open(self._path, flags, 0o640)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        os.write(self._file, _boot())
+        self._rewritten = 0
 
     def note(self, path: str) -> None:
         """A file is about to get its name. Raises :class:`OSError`."""
-        line = path.encode("utf-8", "surrogateescape") + b"\n"
         with self._lock:
-            os.write(self._file, line)
-            self._count += 1
-            self._size += len(line)
+            if self._file < 0:
+                self._begin(())
+            self._write(_line(path))
+            self._noted[path] += 1
 
-    def done(self, count: int) -> None:
-        """So many of the files are written down."""
+    def done(self, paths: Iterable[str]) -> None:
+        """These files are written down, as far as they were noted."""
         with self._lock:
-            self._count -= count
-            if self._count == 0 and self._size > _LARGE:
-                os.ftruncate(self._file, len(_boot()))
-                self._size = 0
-
-    def settled(self) -> None:
-        """What others left is written down."""
-        while self._former:
-            path, file = self._former.pop()
-            with suppress(OSError):
-                path.unlink()
-            os.close(file)
-        self.left = []
+            for path in paths:
+                if self._noted[path] <= 1:
+                    del self._noted[path]
+                else:
+                    self._noted[path] -= 1
+            if self._size > _LARGE + 2 * self._rewritten:
+                with suppress(OSError):  # the old one is as good, only longer
+                    self._begin(self._noted.elements())
 
     def close(self) -> None:
         """Leave nothing behind that is not needed."""
         with self._lock:
             if self._file >= 0:
-                if self._count == 0:
-                    with suppress(OSError):
-                        self._path.unlink()
-                os.close(self._file)
+                self._give_back(self._file, self._path if not self._noted else None)
                 self._file = -1
-        for _, file in self._former:
+
+    def _begin(self, paths: Iterable[str]) -> None:
+        """Go on in a new file, which has these from the old one."""
+        former = self._file, self._path
+        token = secrets.token_hex(4)
+        new, path = self._folder / f"new-{token}", self._folder / f"{_NAME}{token}"
+        self._folder.mkdir(0o750, exist_ok=True)
+        file = os.open(new, _NEW_FILE, 0o640)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            lines = b"".join(map(_line, paths))
+            _append(file, 0, _boot() + lines)
+            os.fsync(file)
+            new.rename(path)  # locked and whole before anybody can find it
+            _sync(self._folder)  # after a power cut its name tells that there was one
+        except OSError:
+            self._give_back(file, new if new.exists() else path)
+            raise
+        self._file, self._path, self._rewritten = file, path, len(lines)
+        self._size = os.fstat(file).st_size
+        if former[0] >= 0:
+            self._give_back(*former)
+
+    def _write(self, line: bytes) -> None:
+        _append(self._file, self._size, line)
+        self._size += len(line)
+
+    def _give_back(self, file: int, path: Path | None) -> None:
+        if path:
+            with suppress(OSError):
+                path.unlink()
+        os.close(file)
+
+
+class Former:
+    """Journals that others have left in a store, whose processes are no more.
+
+    ``paths`` are the files that they had not written down; ``was_cut`` says that the machine has stopped meanwhile, so
+    that there may be more of them. Raises :class:`OSError`.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self.paths: list[str] = []
+        self.was_cut = False
+        self._found: list[tuple[Path, int]] = []
+        for path in sorted(Path(directory, FOLDER).glob(f"{_NAME}*")):
+            self._adopt(path)
+
+    def settled(self) -> None:
+        """All of it is written down."""
+        for path, _ in self._found:
+            with suppress(OSError):
+                path.unlink()
+        self.close()
+
+    def close(self) -> None:
+        """Leave them to others."""
+        for _, file in self._found:
             os.close(file)
-        self._former = []
+        self._found = []
 
     def _adopt(self, path: Path) -> None:
         try:
-            file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return
         try:
@@ -92,10 +137,29 @@ class Journal:
         except BlockingIOError:  # its process lives
             os.close(file)
             return
-        boot, *lines = path.read_bytes().split(b"\n")
+        self._found.append((path, file))
+        boot, _, lines = path.read_bytes().partition(b"\n")
         self.was_cut = self.was_cut or boot + b"\n" != _boot()
-        self.left += [line.decode("utf-8", "surrogateescape") for line in lines if line]
-        self._former.append((path, file))
+        self.paths += [line.decode("utf-8", "surrogateescape") for line in lines.split(b"\n") if line]
+
+
+def _line(path: str) -> bytes:
+    return path.encode("utf-8", "surrogateescape") + b"\n"
+
+
+def _append(file: int, size: int, data: bytes) -> None:
+    """All of it, or nothing."""
+    if os.write(file, data) != len(data):
+        os.ftruncate(file, size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _boot() -> bytes:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakSet
+
+from sqlalchemy import bindparam, delete
 
 from scpd.errors import IndexUnavailable
-from scpd.index.journal import Journal
-from scpd.index.places import store_uid
+from scpd.index.journal import Former, Journal
+from scpd.index.places import is_complete, set_complete, store_uid
+from scpd.index.schema import pending
+from scpd.index.writing import Prepared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    from sqlalchemy import Connection
 
     from scpd.index.index import Index
     from scpd.index.writing import Arrival
@@ -44,35 +51,54 @@ class Register:
         self.uid = store_uid(directory)
         self.is_recovered = False
         self.is_alone = is_alone
+        self.is_deferred = deferred
+        self.users: WeakSet[object] = WeakSet()
         self.call: Callable[[], None] = lambda: None
-        self._journal = Journal(self.directory) if deferred else None
+        self._journal = Journal(self.directory)
+        self._former: Former | None = None
         self._lock = threading.Lock()
         self._waiting: deque[Note] = deque()
         self._kept = 0
+        # Paths that files are about to get, and those of them whose rows may be another's.
+        self._underway: Counter[str] = Counter()
+        self._doubtful: set[str] = set()
+        # Paths that nobody can tell of whether they were written down.
+        self._unsure: set[str] = set()
+        of_one = pending.c.id == bindparam("number"), pending.c.path == bindparam("of")
+        self._settle = Prepared(delete(pending).where(*of_one), index.database.dialect)
         index.places.know(self.uid, self.directory)
-
-    @property
-    def is_deferred(self) -> bool:
-        """Whether files are written down after Success."""
-        return self._journal is not None
 
     @property
     def waiting(self) -> int:
         """How many files have yet to be written down."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._unsure)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody stores by it, and nothing waits."""
+        return not (self.users or self._underway or self.waiting)
+
+    # -- whoever stores
 
     def expect(self, path: str, make: Callable[[], Arrival]) -> Note:
-        """A file is about to get its name, once this is :meth:`expected`.
+        """A file is about to get its name, once this is :meth:`expected`; then comes :meth:`settle`, whatever happens.
 
-        Raises :class:`IndexUnavailable` where that cannot be written down.
+        Raises :class:`IndexUnavailable` where that cannot be written down, at once where that is known.
         """
-        if self._journal is None:
-            return Note(path, begun=self.index.expect(self.uid, make()))
+        if self.is_deferred:
+            return self._noted(path, make)
+        if trouble := self.index.database.trouble():
+            raise trouble
+        arrival = make()
+        with self._lock:
+            if path in self._underway:
+                self._doubtful.add(path)
+            self._underway[path] += 1
         try:
-            self._journal.note(path)
-        except OSError as error:
-            raise IndexUnavailable(f"its journal cannot be written: {error.strerror}") from error
-        return Note(path, 0, make)
+            return Note(path, begun=self.index.expect(self.uid, arrival))
+        except BaseException:
+            self._arrived(path)
+            raise
 
     def expected(self, note: Note) -> Note:
         """Wait until it is written down. Raises :class:`IndexUnavailable`."""
@@ -80,14 +106,47 @@ class Register:
 
     def settle(self, note: Note, *, holds: bool) -> None:
         """It has got its name, or has not; then whatever has the name is looked at."""
-        if note.number and holds:
-            self.index.settle(note.number)
-            return
+        is_doubtful = self._arrived(note.path)
+        if note.begun:  # and perhaps it comes to the database all the same
+            with self._lock:
+                self._unsure.add(note.path)
+            self.call()
+        elif note.number and holds and not is_doubtful:
+            self.index.database.write_later(lambda connection: self._settled(connection, note))
+        else:
+            self._wait(note if holds else note._replace(make=None))
+
+    def _noted(self, path: str, make: Callable[[], Arrival]) -> Note:
+        try:
+            self._journal.note(path)
+        except OSError as error:
+            raise IndexUnavailable(f"its journal cannot be written: {error.strerror}") from error
+        return Note(path, 0, make)
+
+    def _arrived(self, path: str) -> bool:
+        """Whether the rows of a path may be another's than those of the file that has it."""
         with self._lock:
-            keep = holds and self._kept < _MOST_KEPT
+            is_doubtful = path in self._doubtful
+            if self._underway[path] > 1:
+                self._underway[path] -= 1
+            else:
+                del self._underway[path]
+                self._doubtful.discard(path)
+            return is_doubtful
+
+    def _settled(self, connection: Connection, note: Note) -> None:
+        if not self._settle.run(connection, {"number": note.number, "of": note.path}).rowcount:
+            # Somebody has looked before it had its name, and has seen nothing, or another; or this is a new database.
+            self._wait(note)
+
+    def _wait(self, note: Note) -> None:
+        with self._lock:
+            keep = note.make is not None and self._kept < _MOST_KEPT
             self._kept += keep
             self._waiting.append(note if keep else note._replace(make=None))
         self.call()
+
+    # -- whoever writes down what waits
 
     def take(self, most: int) -> list[Note]:
         """The files to look at next."""
@@ -104,18 +163,39 @@ class Register:
 
     def done(self, notes: list[Note]) -> None:
         """They are written down."""
-        if self._journal:
-            self._journal.done(sum(not note.number for note in notes))
+        self._journal.done(note.path for note in notes)
+
+    def take_unsure(self) -> set[str]:
+        """The paths that may have a note in the database, or not; it is known by now."""
+        with self._lock:
+            taken, self._unsure = self._unsure, set()
+            return taken
+
+    def give_back_unsure(self, paths: Iterable[str]) -> None:
+        """The database did not say."""
+        with self._lock:
+            self._unsure.update(paths)
+
+    # -- after a start, and before the end
 
     def left(self) -> tuple[list[str], bool]:
-        """What an earlier process left of its journal, and whether there may be more."""
-        return (self._journal.left, self._journal.was_cut) if self._journal else ([], False)
+        """What an earlier process left of its journal, and whether there may be more. Raises :class:`OSError`."""
+        if self._former is None:
+            self._former = Former(self.directory)
+        return self._former.paths, self._former.was_cut
 
-    def recovered(self) -> None:
-        """All that was left is written down."""
+    def recovered(self, index: str) -> None:
+        """All that was left is written down; ``index`` names the database. Raises :class:`OSError`."""
+        if index and not is_complete(self.directory, index):
+            set_complete(self.directory, index)
         self.is_recovered = True
-        if self._journal:
-            self._journal.settled()
+        if self._former:
+            self._former.settled()
+            self._former = None
+
+    def is_complete(self, index: str) -> bool:
+        """Whether a database has heard of every file, as far as is known."""
+        return is_complete(self.directory, index)
 
     def is_there(self, path: str) -> bool:
         """Whether there is anything of this name."""
@@ -123,5 +203,7 @@ class Register:
 
     def close(self) -> None:
         """Give back what was opened."""
-        if self._journal:
-            self._journal.close()
+        self._journal.close()
+        if self._former:
+            self._former.close()
+            self._former = None

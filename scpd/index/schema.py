@@ -1,8 +1,8 @@
 """The tables of an index, for SQLite and PostgreSQL alike.
 
 ``attributes`` is all that is told of something, as JSON: tags as eight hexadecimal digits → values. The other columns
-are what is looked for, and bounded, since a peer says how long a value is. Every row of ``instances`` is a file; two
-rows with the same series and UID are two files of one instance, of which the latest counts.
+are what is looked for, and bounded where they are indexed, since a peer says how long a value is. Every row of
+``instances`` is a file; two with the same series and UID are two files of one instance, of which the latest counts.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 # An index of PostgreSQL has no room for longer values, and nobody needs them there (characters).
 LONGEST_KEY = 128
+# What stands in place of several values where there should be one: only `attributes` says which they are.
+SEVERAL = "\\"
 
 metadata = MetaData(
     naming_convention={"ix": "%(table_name)s_by_%(column_0_N_name)s", "uq": "%(table_name)s_%(column_0_N_name)s"}
@@ -77,7 +79,7 @@ series = Table(
     _id(),
     Column("study", _Number, ForeignKey("studies.id"), nullable=False),
     Column("uid", Text, nullable=False, index=True),
-    Column("modality", Text, nullable=False),
+    Column("modality", Text, nullable=False),  # whole, since it is told of a study
     Column("received", Float, nullable=False),
     Column("attributes", _Attributes, nullable=False),
     UniqueConstraint("study", "uid"),

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import bindparam, case, delete, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from scpd.index.database import driver_error
 from scpd.index.schema import instances, patients, pending, series, studies
+from scpd.index.troubles import driver_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from scpd.index.entry import Entry, Parent
 
 _MOST_KNOWN = 8192
+# A row that says the same again is written again after so long (seconds), since others may have written it meanwhile.
+_LAPSE = 60.0
 _INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -40,12 +42,16 @@ class Arrival(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """The row of a patient, study or series as this process wrote it last."""
+    """The row of a patient, study or series as this process wrote it last, at ``written``.
+
+    ``said`` is a hash of its attributes, which a peer may make long; ``received`` is the time of the latest instance.
+    """
 
     id: int
-    attributes: str
+    said: int
     above: int
     received: float
+    written: float
 
 
 class Prepared:
@@ -87,7 +93,8 @@ class Writing:
         }
         self._found = {
             table.name: Prepared(
-                select(table.c.id).where(*(table.c[name] == bindparam(name) for name in unique)), dialect
+                select(table.c.id, table.c.received).where(*(table.c[name] == bindparam(name) for name in unique)),
+                dialect,
             )
             for table, unique in ((patients, ("key",)), (studies, ("uid",)), (series, ("study", "uid")))
         }
@@ -128,7 +135,7 @@ class Writing:
                 "transfer_syntax": arrival.transfer_syntax,
                 "size": arrival.size,
                 "digest": arrival.digest,
-                "calling": arrival.calling,
+                "calling": arrival.calling.replace("\0", ""),  # which no database takes
                 "received": received,
                 "attributes": entry.attributes,
             },
@@ -139,7 +146,7 @@ class Writing:
     ) -> int:
         key = (table, tuple(names[name] for name in names if name != "patient"))
         known = self._known.get(key)
-        if known is None or (received >= known.received and (known.attributes, known.above) != (row.attributes, above)):
+        if known is None or (received >= known.received and _is_news(known, row, above, received)):
             known = self._written(connection, table, row, names, above, received)
         elif received > known.received:
             known = known._replace(received=received)
@@ -154,9 +161,10 @@ class Writing:
     ) -> _Known:
         values = {**names, **row.columns, "attributes": row.attributes, "received": received}
         number = self._parents[table].number(connection, values)
-        if number is None:  # what is there is younger
-            number = self._found[table].number(connection, names)
-        return _Known(number or 0, row.attributes, above, received)
+        if number is not None:
+            return _Known(number, hash(row.attributes), above, received, received)
+        number, younger = self._found[table].run(connection, names).fetchone()
+        return _Known(int(number), 0, above, younger, float("-inf"))
 
     def pend(self, connection: Connection, store: int, path: str, since: float) -> int:
         """The number of a note that the rows of a path may not be what is on the disk."""
@@ -179,6 +187,10 @@ class Writing:
     def move_pending(self, connection: Connection, numbers: Iterable[int], since: float) -> None:
         """Look at these again later."""
         connection.execute(update(pending).where(pending.c.id.in_(list(numbers))).values(since=since))
+
+
+def _is_news(known: _Known, row: Parent, above: int, received: float) -> bool:
+    return (known.said, known.above) != (hash(row.attributes), above) or received > known.written + _LAPSE
 
 
 def _latest(insert: Any, table: Table, unique: tuple[str, ...]) -> ClauseElement:
