@@ -12,11 +12,13 @@ from datetime import datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from scpd.admin.frame import Notice
+from scpd.admin.held import desk
 from scpd.admin.http import HTML, JSON, TEXT, Broken, Request, Response
 from scpd.admin.inquiry import Unanswered
 from scpd.admin.markup import printable
 from scpd.admin.metrics import Exposition
-from scpd.admin.page import NOTICES, Notice, Sight, page
+from scpd.admin.page import NOTICES, Sight, page
 from scpd.admin.status import status
 from scpd.names import quote
 from scpd.telemetry.logs import logger
@@ -53,6 +55,7 @@ class App:
         self._gate = gate
         self._hosts = hosts
         self._log = logger("admin")
+        self._desk = desk.Desk(daemon, gate)
         self._exposition = Exposition(inquiry)
         self._assets = {path: (files(__package__) / path[1:]).read_bytes() for path in _ASSETS}
         self._paths: Mapping[str, Answering] = {
@@ -67,6 +70,7 @@ class App:
     def admit(self, token: str | None, hosts: Hosts) -> None:
         """Another token and other names from now on."""
         self._gate.change(token)
+        self._desk.end_all()
         self._hosts = hosts
 
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
@@ -81,11 +85,15 @@ class App:
     def _answer(self, request: Request) -> Response:
         if not self._is_asked_for(request.host):
             return Response(421, _MISDIRECTED.format(quote(request.host or "")) + "\n")
+        if request.method == "POST" and _is_foreign(request):
+            return Response(403, _NOT_FROM_HERE.format(quote(request.origin or "")) + "\n")
+        if request.path == desk.PATH or request.path.startswith(f"{desk.PATH}/"):
+            return self._desk.answer(request)
         if (reading := self._paths.get(request.path)) is not None:
             return _allowed(request, ("GET", "HEAD"), reading)
         if (doing := self._doing(request.path)) is not None:
             return _allowed(request, ("POST",), doing)
-        known = ", ".join(path for path in self._paths if path not in _ASSETS)
+        known = ", ".join((*(path for path in self._paths if path not in _ASSETS), desk.PATH))
         return Response(404, f"there is nothing at {quote(request.path)}; there are {known}\n")
 
     def _is_asked_for(self, host: str | None) -> bool:
@@ -126,7 +134,8 @@ class App:
         now = time.monotonic()
         rates = {live.association_id: self._history.rate(live, now) for server in facts.servers for live in server.live}
         here = datetime.now().astimezone()
-        sight = Sight(facts, parts, self._history.points(now), rates, here, self._gate.can_open, notice)
+        points, has_index = self._history.points(now), bool(self._daemon.holdings())
+        sight = Sight(facts, parts, points, rates, here, self._gate.can_open, notice, has_index)
         return Response(number, page(sight), HTML)
 
     def _doing(self, path: str) -> Answering | None:
@@ -138,8 +147,6 @@ class App:
         return None
 
     def _guarded(self, request: Request, do: Callable[[], Response]) -> Response:
-        if request.origin and request.origin.partition("://")[2] != request.host:
-            return Response(403, _NOT_FROM_HERE.format(quote(request.origin)) + "\n")
         token = request.bearer or request.form.get("token")
         refusal = self._gate.refusal(token, request.address)
         if refusal is None:
@@ -169,6 +176,11 @@ class App:
         if not request.form:
             return Response(number, f"{why}\n", TEXT)
         return self._shown(number, Notice(f"{why[0].upper()}{why[1:]}.", is_bad=True))
+
+
+def _is_foreign(request: Request) -> bool:
+    """Whether a form comes from a page of elsewhere; scripts do not say where they come from."""
+    return bool(request.origin) and (request.origin or "").partition("://")[2] != request.host
 
 
 def _allowed(request: Request, methods: tuple[str, ...], answering: Answering) -> Response:

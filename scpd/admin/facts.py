@@ -8,10 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from datetime import datetime
 
+    from scpd.index.attributes import Attributes, Level
+    from scpd.index.query import Held, Query
+    from scpd.retention.keeper import Standing
     from scpd.server.record import Live
+    from scpd.telemetry.audit import Patient, Study
     from scpd.telemetry.statistics import Counts, Refusal
 
 
@@ -31,7 +35,8 @@ class ServerFacts(NamedTuple):
     """One server. ``address`` is where it listens; ``tls`` the profile, or nothing.
 
     ``connections`` counts all of them, ``associations`` those that are established, ``turned_away`` those closed for
-    their address since the start. ``certificate_days`` is None where there is none to be read.
+    their address since the start. ``certificate_days`` is None where there is none to be read. ``retrieved`` counts the
+    instances that it was asked to send, by operation (move, get) and result, and ``transcoded`` those that were.
     """
 
     name: str
@@ -46,6 +51,8 @@ class ServerFacts(NamedTuple):
     live: Sequence[Live]
     refusals: Sequence[Refusal]
     counts: Counts
+    retrieved: Mapping[tuple[str, str], int]
+    transcoded: int
 
 
 class StoreFacts(NamedTuple):
@@ -79,7 +86,10 @@ class ReloadFacts(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """Everything. ``configuration`` is what is in force, as YAML with secrets masked."""
+    """Everything. ``configuration`` is what is in force, as YAML with secrets masked.
+
+    ``retention`` are the stores with rules of retention.
+    """
 
     version: str
     started: datetime
@@ -89,6 +99,36 @@ class Facts(NamedTuple):
     queues: Sequence[QueueFacts]
     reloads: ReloadFacts
     configuration: str
+    retention: Sequence[Standing] = ()
+
+
+class Archive(Protocol):
+    """What can be asked of an index; all of it raises :class:`~scpd.errors.IndexUnavailable`, but ``trouble``."""
+
+    def find(self, query: Query) -> Generator[Attributes, None, None]:
+        """Each match, as it comes; to be closed by whoever does not take all."""
+
+    def holdings(self, level: Level, keys: Mapping[int, Sequence[str]]) -> list[Held]:
+        """Every instance of the entities with these unique keys, in order."""
+
+    def trouble(self) -> str:
+        """Why it cannot be used as it should be, or nothing."""
+
+
+class Holding(NamedTuple):
+    """What one server holds, or several that share an index: ``name`` is that of the first."""
+
+    name: str
+    servers: Sequence[str]
+    archive: Archive
+
+
+class Look(NamedTuple):
+    """Somebody at ``address`` has looked at a study, or at something in it."""
+
+    address: str
+    patient: Patient
+    study: Study
 
 
 class Daemon(Protocol):
@@ -105,3 +145,9 @@ class Daemon(Protocol):
 
     def drain(self) -> None:
         """Stop as SIGTERM does: accept nothing new, wait, end."""
+
+    def holdings(self) -> Sequence[Holding]:
+        """What is held and written down in an index, by the names of servers."""
+
+    def looked(self, look: Look) -> None:
+        """Write to the audit trail, where there is one, that somebody has looked."""

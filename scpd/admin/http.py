@@ -19,7 +19,7 @@ HTML = "text/html; charset=utf-8"
 JSON = "application/json"
 LONGEST_BODY = 16 * 1024
 _FORM = "application/x-www-form-urlencoded"
-_MOST_FIELDS = 8
+_MOST_FIELDS = 16
 _BEARER = re.compile(r"bearer +([!-~]+) *", re.ASCII | re.IGNORECASE)
 
 SECURITY = (
@@ -77,6 +77,7 @@ class Request:
     bearer: str | None = field(default=None, repr=False)
     query: Mapping[str, str] = field(default_factory=dict)
     form: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @staticmethod
     def of(environ: WSGIEnvironment) -> Request:
@@ -95,12 +96,18 @@ class Request:
             bearer[1] if bearer else None,
             _fields(environ.get("QUERY_STRING", "")),
             _form(environ),
+            _cookies(environ.get("HTTP_COOKIE", "")),
         )
 
     @property
     def wants_json(self) -> bool:
         """Whether the Accept header names JSON."""
         return any(part.partition(";")[0].strip().lower() == JSON for part in self.accept.split(","))
+
+
+def _cookies(header: str) -> Mapping[str, str]:
+    pairs = (part.partition("=") for part in header.split(";"))
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _form(environ: WSGIEnvironment) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ class Markup(str):
 
 
 EMPTY = Markup("")
-_VOID = frozenset(("input", "link", "meta"))
+_VOID = frozenset(("img", "input", "link", "meta"))
 
 
 def element(tag: str, /, *children: object, **attributes: object) -> Markup:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from scpd.admin.facts import Facts, Part, QueueFacts, ReloadFacts, ServerFacts, StoreFacts
     from scpd.admin.inquiry import Inquiry
+    from scpd.retention.keeper import Standing
     from scpd.telemetry.statistics import Histogram
 
 Labels: TypeAlias = tuple[str, ...]
@@ -66,9 +67,11 @@ class _Collector(AnyCollector):
         yield from _now(facts.servers)
         yield from _associations(facts.servers)
         yield from _traffic(facts.servers)
+        yield from _retrieved(facts.servers)
         yield from _refused(facts.servers)
         yield from _stores(facts.stores)
         yield from _queues(facts.queues)
+        yield from _retention(facts.retention)
         yield from _reloads(facts.reloads, facts.started.timestamp())
 
 
@@ -127,6 +130,15 @@ def _traffic(servers: Iterable[ServerFacts]) -> Iterator[Metric]:
     yield _counter("sent_bytes", "Bytes that went to peers.", ("server",), sent)
 
 
+def _retrieved(servers: Iterable[ServerFacts]) -> Iterator[Metric]:
+    labels = ("server", "how", "result")
+    sent = [((one.name, *key), count) for one in servers for key, count in one.retrieved.items()]
+    yield _counter("retrieved_instances", "Instances that C-MOVE and C-GET asked for, by result.", labels, sent)
+    transcoded = [((one.name,), one.transcoded) for one in servers]
+    about = "Those that went out in another transfer syntax than they are held in."
+    yield _counter("transcoded_instances", about, ("server",), transcoded)
+
+
 def _refused(servers: Iterable[ServerFacts]) -> Iterator[Metric]:
     contexts = [
         ((one.name, uid_keyword(abstract_syntax), reason), count)
@@ -163,6 +175,23 @@ def _queues(queues: Iterable[QueueFacts]) -> Iterator[Metric]:
     yield _gauge("queue_failed", "What did not go out and was set aside or lost.", labels, failed)
     oldest = [((one.kind, one.name), one.oldest) for one in queues]
     yield _gauge("queue_oldest_seconds", "How long the oldest of it has waited.", labels, oldest)
+
+
+def _retention(found: Iterable[Standing]) -> Iterator[Metric]:
+    labels = ("directory", "rule")
+    rules = [((one.directory, rule.name), rule) for one in found for rule in one.rules]
+    studies = [(key, rule.studies) for key, rule in rules]
+    yield _counter("retention_deleted_studies", "Studies that a rule has deleted, or some of them.", labels, studies)
+    instances = [(key, rule.instances) for key, rule in rules]
+    yield _counter("retention_deleted_instances", "Instances that a rule has deleted.", labels, instances)
+    size = [(key, rule.size) for key, rule in rules]
+    yield _counter("retention_deleted_bytes", "Bytes of the files that a rule has deleted.", labels, size)
+    held_back = [((one.directory, why), count) for one in found for why, count in one.held_back.items()]
+    about = "Studies that were due in the last pass and had to stay, by the reason."
+    yield _gauge("retention_held_back_studies", about, ("directory", "reason"), held_back)
+    last = [((one.directory,), one.last) for one in found if one.last is not None]
+    about = "When the last pass ended, in Unix time."
+    yield _gauge("retention_last_pass_timestamp_seconds", about, ("directory",), last)
 
 
 def _reloads(reloads: ReloadFacts, started: float) -> Iterator[Metric]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from scpd.admin import sections, upkeep
+from scpd.admin import retention, sections, upkeep
 from scpd.admin.figures import moment, several
+from scpd.admin.frame import Notice, document, links, section, token_field, told
 from scpd.admin.markup import EMPTY, Markup, element, joined
 from scpd.admin.table import nothing
 
@@ -15,13 +16,6 @@ if TYPE_CHECKING:
 
     from scpd.admin.facts import Facts, Part
     from scpd.admin.history import Point
-
-
-class Notice(NamedTuple):
-    """What came of what somebody did."""
-
-    text: str
-    is_bad: bool = False
 
 
 NOTICES = {
@@ -36,7 +30,10 @@ _ENDS = "It takes nothing new, waits for the associations that go on as long as 
 
 
 class Sight(NamedTuple):
-    """All that the page shows. ``rates`` are bytes a second by association ID; ``can_act`` says a token is there."""
+    """All that the page shows. ``rates`` are bytes a second by association ID; ``can_act`` says a token is there.
+
+    ``has_index`` says that there is something to look through.
+    """
 
     facts: Facts
     parts: Sequence[Part]
@@ -45,24 +42,13 @@ class Sight(NamedTuple):
     now: datetime
     can_act: bool
     notice: Notice | None = None
+    has_index: bool = False
 
 
 def page(sight: Sight) -> str:
     """The document."""
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", f"{_state(sight)[0]} · scpd"),
-        element("link", rel="icon", href="/icon.svg", type="image/svg+xml"),
-        element("link", rel="stylesheet", href="/status.css"),
-        element("script", src="/status.js", defer=True),
-    )
-    skip = element("a", "Skip to the content", href="#main", class_="skip")
-    main = element("main", _notice(sight.notice), *_sections(sight), id="main", tabindex=-1)
-    body = element("body", skip, _header(sight), main, _footer(sight))
-    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
+    main = (told(sight.notice), *_sections(sight))
+    return document(f"{_state(sight)[0]} · scpd", _header(sight), main, _footer(sight), refreshes=True)
 
 
 def _state(sight: Sight) -> tuple[str, str]:
@@ -79,53 +65,47 @@ def _header(sight: Sight) -> Markup:
     state = element("p", badge, id="state", role="status", data_live=True)
     name = element("h1", "scpd ", element("span", titles))
     read = element("p", f"As of {moment(sight.now, sight.now)}", id="read", data_live=True)
-    return element("header", element("div", name, state, read, element("p", id="stale", role="status"), class_="wide"))
+    held = element("p", element("a", "Patients and studies", href="/held")) if sight.has_index else EMPTY
+    return joined(name, state, held, read, element("p", id="stale", role="status"))
 
 
 def _footer(sight: Sight) -> Markup:
-    links = [element("a", path, href=path) for path in ("/ready", "/live", "/metrics", "/status.json")]
     about = element("p", f"scpd {sight.facts.version}, since {sight.facts.started:%Y-%m-%d %H:%M:%S %Z}")
-    nav = element("nav", *links, aria_label="For programs")
-    return element("footer", element("div", about, nav, class_="wide"))
-
-
-def _notice(notice: Notice | None) -> Markup:
-    if notice is None:
-        return EMPTY
-    style = "notice bad" if notice.is_bad else "notice ok"
-    return element("p", notice.text, class_=style, role="alert" if notice.is_bad else "status", id="notice")
+    return joined(about, links("/ready", "/live", "/metrics", "/status.json"))
 
 
 def _sections(sight: Sight) -> Sequence[Markup]:
     facts, now = sight.facts, sight.now
     live = sections.associations(facts.servers, sight.rates, now, may_act=sight.can_act)
     return (
-        _section("readiness", "Readiness", _live("parts", _parts(sight))),
+        section("readiness", "Readiness", _live("parts", _parts(sight))),
         _live("tiles", sections.tiles(facts, sight.points, now)),
-        _section("associations", "Associations", _abort_form() if sight.can_act else EMPTY, _live("living", live)),
-        _section("throughput", "Throughput", _live("plots", sections.throughput(sight.points))),
-        _section("rejections", "Last rejections", _live("refusals", sections.refusals(facts.servers, now))),
-        _section("servers", "Servers", _live("counts", sections.server_table(facts.servers))),
+        section("associations", "Associations", _abort_form() if sight.can_act else EMPTY, _live("living", live)),
+        section("throughput", "Throughput", _live("plots", sections.throughput(sight.points))),
+        section("rejections", "Last rejections", _live("refusals", sections.refusals(facts.servers, now))),
+        section("servers", "Servers", _live("counts", sections.server_table(facts.servers))),
         element(
             "div",
-            _section("storage", "Storage", _live("stores", upkeep.stores(facts.stores))),
-            _section("queues", "Queues", _live("waiting", upkeep.queues(facts.queues))),
+            section("storage", "Storage", _live("stores", upkeep.stores(facts.stores))),
+            section("queues", "Queues", _live("waiting", upkeep.queues(facts.queues))),
             class_="pair",
         ),
+        _retention(sight),
         element(
             "div",
-            _section("reloads", "Reloads", _live("reloaded", upkeep.reloads(facts.reloads, now))),
-            _section("configuration", "Configuration", _live("said", upkeep.configuration(facts.configuration))),
+            section("reloads", "Reloads", _live("reloaded", upkeep.reloads(facts.reloads, now))),
+            section("configuration", "Configuration", _live("said", upkeep.configuration(facts.configuration))),
             class_="pair",
         ),
-        _section("stop", "Stop", _drain_form() if sight.can_act else nothing(_CLOSED)),
+        section("stop", "Stop", _drain_form() if sight.can_act else nothing(_CLOSED)),
     )
 
 
-def _section(name: str, title: str, *content: Markup) -> Markup:
-    return element(
-        "section", element("h2", title, id=f"{name}-title"), *content, id=name, aria_labelledby=f"{name}-title"
-    )
+def _retention(sight: Sight) -> Markup:
+    """Where there are rules."""
+    found = sight.facts.retention
+    told = _live("retained", retention.standings(found, sight.now))
+    return section("retention", "Retention", told) if found else EMPTY
 
 
 def _live(name: str, content: Markup) -> Markup:
@@ -149,7 +129,9 @@ def _abort_form() -> Markup:
     """The buttons stand in the table. Enter in the field does nothing: it names no association."""
     label = element("label", "Token, to abort one of them", for_="abort-token")
     nothing = element("button", "Abort", disabled=True, hidden=True)
-    return element("form", nothing, element("p", label, _token("abort-token")), id="abort", method="post", class_="act")
+    return element(
+        "form", nothing, element("p", label, token_field("abort-token")), id="abort", method="post", class_="act"
+    )
 
 
 def _drain_form() -> Markup:
@@ -160,7 +142,7 @@ def _drain_form() -> Markup:
     form = element(
         "form",
         element("p", _ENDS),
-        element("p", label, _token("drain-token")),
+        element("p", label, token_field("drain-token")),
         element("p", box, confirm, class_="check"),
         element("p", button),
         method="post",
@@ -168,7 +150,3 @@ def _drain_form() -> Markup:
         class_="act",
     )
     return element("details", element("summary", "Stop scpd …"), form, id="drain")
-
-
-def _token(name: str) -> Markup:
-    return element("input", type="password", name="token", id=name, required=True, autocomplete="off", maxlength=256)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from scpd.telemetry.statistics import BUCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from scpd.admin.facts import Facts, Part, ReloadFacts, ServerFacts
+    from scpd.retention.keeper import Standing
     from scpd.telemetry.statistics import Counts, Histogram, Tally
 
 
@@ -25,6 +26,7 @@ def status(facts: Facts, parts: Sequence[Part]) -> dict[str, Any]:
         "servers": [_server(one) for one in facts.servers],
         "stores": [one._asdict() for one in facts.stores],
         "queues": [one._asdict() for one in facts.queues],
+        "retention": [_retention(one) for one in facts.retention],
         "reloads": _reloads(facts.reloads),
         "configuration": facts.configuration,
     }
@@ -36,6 +38,7 @@ def _server(one: ServerFacts) -> dict[str, Any]:
         "live": [{**live._asdict(), "since": live.since.isoformat()} for live in one.live],
         "refusals": [{**each._asdict(), "when": each.when.isoformat()} for each in one.refusals],
         "counts": _counts(one.counts),
+        "retrieved": [_named(("how", "result", "count"), *key, count) for key, count in one.retrieved.items()],
     }
 
 
@@ -65,6 +68,11 @@ def _tally(tally: Tally) -> dict[str, Any]:
 
 def _histogram(histogram: Histogram) -> dict[str, Any]:
     return {"up_to": [*BUCKETS, None], "counts": list(histogram.counts), "total": histogram.total}
+
+
+def _retention(one: Standing) -> dict[str, Any]:
+    last = None if one.last is None else datetime.fromtimestamp(one.last, UTC)
+    return {**one._asdict(), "rules": [rule._asdict() for rule in one.rules], "last": _iso(last)}
 
 
 def _reloads(reloads: ReloadFacts) -> dict[str, Any]:

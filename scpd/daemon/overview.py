@@ -6,28 +6,36 @@ Gathers from the parts that run; decides nothing but whether a part is as it sho
 from __future__ import annotations
 
 import signal
+import weakref
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from scpd.admin.facts import Facts, Part, QueueFacts, ReloadFacts, ServerFacts, StoreFacts
 from scpd.config import effective
+from scpd.daemon.holdings import holdings
 from scpd.daemon.watch import Watch
 from scpd.transport.connection import address_text
 from scpd.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from scpd.admin.facts import Holding, Look
     from scpd.config import Config, ServerConfig
+    from scpd.daemon.archive import IndexStanding
     from scpd.daemon.build import Parts
     from scpd.daemon.fleet import Fleet
     from scpd.daemon.signals import Signals
+    from scpd.daemon.witnesses import Sent
+    from scpd.retention.keeper import Standing
     from scpd.server.server import Server
     from scpd.storage.store import Store
     from scpd.telemetry.sink import Sink
 
+# Who signs in at the admin endpoint has said no name: the token is all that is known.
+_WHO_LOOKS = "holder of admin.token"
 # An accept loop that has not answered for so long is stuck (seconds).
 _STUCK = 10.0
 
@@ -63,7 +71,7 @@ class Overview:
     def __init__(self, situation: Situation, signals: Signals) -> None:
         self._situation = situation
         self._signals = signals
-        self._configuration: tuple[Config | None, str] = None, ""
+        self._configuration: tuple[Callable[[], Config | None], str] = lambda: None, ""
 
     def facts(self) -> Facts:
         """How things are."""
@@ -74,9 +82,10 @@ class Overview:
             situation.state == "stopping",
             list(self._servers()),
             [self._directory(stores) for stores in self._stores()],
-            list(self._queues()),
+            [*self._queues(), *self._behind()],
             situation.reloads,
             self._shown(situation.config),
+            self._retention(),
         )
 
     def readiness(self) -> list[Part]:
@@ -91,6 +100,16 @@ class Overview:
     def drain(self) -> None:
         """Stop as SIGTERM does."""
         self._signals.put(signal.SIGTERM)
+
+    def holdings(self) -> list[Holding]:
+        """What is held and written down in an index."""
+        archives = self._situation.parts.archives
+        return holdings(archives, self._situation.config) if archives else []
+
+    def looked(self, look: Look) -> None:
+        """Write to the audit trail that somebody has looked at a study."""
+        if ledger := self._situation.parts.ledger:
+            ledger.looked(look.address, _WHO_LOOKS, look.patient, look.study)
 
     def _parts(self) -> Iterator[Part]:
         situation = self._situation
@@ -111,14 +130,28 @@ class Overview:
         if hooks := situation.parts.hand_overs.directory:
             trouble = situation.parts.hand_overs.trouble()
             yield Part(f"queue {hooks}", not trouble, trouble)
+        for index in self._indexes():
+            is_well = not index.trouble
+            yield Part(f"index {index.name}", is_well or not index.is_required, index.trouble, not is_well)
+        for one in self._retention():
+            yield Part(f"retention {one.directory}", is_ready=True, why=one.trouble, in_trouble=bool(one.trouble))
         for queue in self._queues():
             # Receiving goes on without what takes its messages: a load balancer need not know.
             yield Part(f"{queue.kind} {queue.name}", is_ready=True, why=queue.trouble, in_trouble=bool(queue.trouble))
 
+    def _indexes(self) -> Iterator[IndexStanding]:
+        archives = self._situation.parts.archives
+        yield from archives.standings() if archives else ()
+
+    def _retention(self) -> list[Standing]:
+        retaining = self._situation.parts.retaining
+        return retaining.standings() if retaining else []
+
     def _shown(self, config: Config) -> str:
         """What is in force; made anew only where it is another, since it is asked for every few seconds."""
-        if self._configuration[0] is not config:
-            self._configuration = config, effective(config)
+        if self._configuration[0]() is not config:
+            # A configuration is gone once nobody serves by it any more, and that is waited for (archive.py).
+            self._configuration = weakref.ref(config), effective(config)
         return self._configuration[1]
 
     def _servers(self) -> Iterator[ServerFacts]:
@@ -131,11 +164,12 @@ class Overview:
             leaving.setdefault(server.name, []).append(server)
         for config, server in self._situation.pairs():
             yield self._server(config, [server, *leaving.pop(server.name, ())])
-        for servers in leaving.values():
-            yield _leaving(servers)
+        for name, servers in leaving.items():
+            yield _leaving(servers, self._situation.parts.counting.sent(name))
 
     def _server(self, config: ServerConfig, servers: Sequence[Server]) -> ServerFacts:
-        return _facts(servers)._replace(
+        sent = self._situation.parts.counting.sent(servers[0].name)
+        return _facts(servers, sent)._replace(
             ae_title=config.ae_title,
             tls=config.tls.profile if config.tls else "",
             certificate_days=self._situation.parts.days_left(servers[0].name),
@@ -169,8 +203,13 @@ class Overview:
             trouble = hook.last_error or aside if hook.is_configured else "is not configured any more"
             yield QueueFacts("hook", hook.name, hook.waiting, hook.set_aside, hook.oldest_waiting_seconds, trouble)
 
+    def _behind(self) -> Iterator[QueueFacts]:
+        """What has been stored, and not been written down yet."""
+        for index in self._indexes():
+            yield QueueFacts("index", index.name, index.waiting, 0, 0.0, index.trouble)
 
-def _facts(servers: Sequence[Server]) -> ServerFacts:
+
+def _facts(servers: Sequence[Server], sent: Sent) -> ServerFacts:
     """What servers of one name tell of themselves, the one that listens first."""
     states = [server.state() for server in servers]
     return ServerFacts(
@@ -186,11 +225,13 @@ def _facts(servers: Sequence[Server]) -> ServerFacts:
         live=[live for server in servers for live in server.live()],
         refusals=servers[0].statistics.refusals,
         counts=servers[0].counts(),
+        retrieved=sent.instances,
+        transcoded=sent.transcoded,
     )
 
 
-def _leaving(servers: Sequence[Server]) -> ServerFacts:
-    facts = _facts(servers)
+def _leaving(servers: Sequence[Server], sent: Sent) -> ServerFacts:
+    facts = _facts(servers, sent)
     return facts._replace(address=f"{facts.address}, leaving")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from scpd.admin.endpoint import Endpoint
-from scpd.admin.facts import Facts, Part, QueueFacts, ReloadFacts, ServerFacts, StoreFacts
+from scpd.admin.facts import Facts, Holding, Look, Part, QueueFacts, ReloadFacts, ServerFacts, StoreFacts
 from scpd.server.record import Live
 from scpd.telemetry.statistics import Counts, Histogram, Refusal, Tally
 
@@ -94,6 +94,8 @@ def server(**fields: Any) -> ServerFacts:
         live=(live(),),
         refusals=(refusal(),),
         counts=counts(),
+        retrieved={("move", "completed"): 11, ("move", "failed"): 2, ("get", "warning"): 1},
+        transcoded=5,
     )
     return usual._replace(**fields)
 
@@ -120,6 +122,8 @@ class Told:
         self.parts: Sequence[Part] = (Part("listening", True, ""), Part("storage", True, "400 GiB free"))
         self.aborted: list[str] = []
         self.drained = 0
+        self.held: Sequence[Holding] = ()
+        self.looks: list[Look] = []
         self.holds = threading.Event()
         self.holds.set()
         self.asked = threading.Event()
@@ -139,11 +143,23 @@ class Told:
     def drain(self) -> None:
         self.drained += 1
 
+    def holdings(self) -> Sequence[Holding]:
+        return self.held
+
+    def looked(self, look: Look) -> None:
+        self.looks.append(look)
+
 
 class Answer(NamedTuple):
     status: int
     headers: dict[str, str]
     body: str
+
+
+class Raw(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
 
 
 class Site:
@@ -160,12 +176,17 @@ class Site:
 
     def ask(self, method: str, path: str, body: str | None = None, **headers: str) -> Answer:
         """Headers as keywords, with _ for -."""
+        answer = self.raw(method, path, body, **headers)
+        return Answer(answer.status, answer.headers, answer.body.decode())
+
+    def raw(self, method: str, path: str, body: str | None = None, **headers: str) -> Raw:
+        """The same with a body of bytes."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body, named)
             response = connection.getresponse()
-            return Answer(response.status, dict(response.getheaders()), response.read().decode())
+            return Raw(response.status, dict(response.getheaders()), response.read())
         finally:
             connection.close()
 

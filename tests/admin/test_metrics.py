@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from scpd.admin.facts import Part, QueueFacts, ReloadFacts, StoreFacts
+from scpd.retention.keeper import RuleStanding, Standing
 from scpd.telemetry.statistics import BUCKETS
 
 from .conftest import PATIENCE, STARTED, counts, facts, server, tally
 
+RETAINED = Standing(
+    "/var/lib/scpd",
+    (
+        RuleStanding("older_than: 90d", "scpd.yaml:7", 3, 400, 200_000_000),
+        RuleStanding("free_below: 10GiB", "scpd.yaml:8", 0, 0, 0),
+    ),
+    {"a hook has not succeeded yet": 2},
+    STARTED.timestamp() + 60,
+    "",
+)
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
@@ -75,6 +88,10 @@ EXPECTED = {
     ("scpd_message_seconds_sum", "server=archive", "service=C-STORE"): pytest.approx(700.204),
     ("scpd_received_bytes_total", "server=archive"): 1000,
     ("scpd_sent_bytes_total", "server=archive"): 500,
+    ("scpd_retrieved_instances_total", "how=move", "result=completed", "server=archive"): 11,
+    ("scpd_retrieved_instances_total", "how=move", "result=failed", "server=archive"): 2,
+    ("scpd_retrieved_instances_total", "how=get", "result=warning", "server=archive"): 1,
+    ("scpd_transcoded_instances_total", "server=archive"): 5,
     ("scpd_identity_failures_total", "form=username-passcode", "server=archive"): 4,
     ("scpd_tls_handshake_failures_total", "server=archive"): 6,
     ("scpd_storage_size_bytes", "directory=/var/lib/scpd"): 1000 * 1024**3,
@@ -84,6 +101,12 @@ EXPECTED = {
     ("scpd_queue_waiting", "kind=audit", "name=collector"): 3,
     ("scpd_queue_failed", "kind=audit", "name=collector"): 1,
     ("scpd_queue_oldest_seconds", "kind=audit", "name=collector"): 12.5,
+    ("scpd_retention_deleted_studies_total", "directory=/var/lib/scpd", "rule=older_than: 90d"): 3,
+    ("scpd_retention_deleted_studies_total", "directory=/var/lib/scpd", "rule=free_below: 10GiB"): 0,
+    ("scpd_retention_deleted_instances_total", "directory=/var/lib/scpd", "rule=older_than: 90d"): 400,
+    ("scpd_retention_deleted_bytes_total", "directory=/var/lib/scpd", "rule=older_than: 90d"): 200_000_000,
+    ("scpd_retention_held_back_studies", "directory=/var/lib/scpd", "reason=a hook has not succeeded yet"): 2,
+    ("scpd_retention_last_pass_timestamp_seconds", "directory=/var/lib/scpd"): STARTED.timestamp() + 60,
     ("scpd_reloads_total", "result=done"): 2,
     ("scpd_reloads_total", "result=failed"): 1,
     ("scpd_last_reload_successful",): 1,
@@ -92,7 +115,7 @@ EXPECTED = {
 
 
 def test_every_fact_is_there_with_its_value(scraped):
-    found = scraped()
+    found = scraped(retention=(RETAINED,))
     assert {key: found.get(key) for key in EXPECTED} == EXPECTED
     (build,) = [key for key in found if key[0] == "scpd_build_info"]
     assert build[2] == "version=0.1.0"
@@ -115,6 +138,7 @@ def test_what_cannot_be_told_is_left_out(scraped):
     found = scraped(
         stores=(StoreFacts("/gone", -1, -1, 5, -1),),
         servers=(server(certificate_days=None),),
+        retention=(RETAINED._replace(directory="/gone", rules=(), held_back={}, last=None),),
         reloads=ReloadFacts(0, 1, None, ("a fault",)),
         queues=(QueueFacts("hook", "x", 0, 0, 0.0, ""),),
     )
@@ -160,11 +184,40 @@ def test_whatever_is_asked_for_metrics_come(site, accept):
     assert "scpd_build_info" in answer.body
 
 
-def test_prometheus_own_check_finds_nothing(site):
-    if not (promtool := shutil.which("promtool")):
+@pytest.fixture
+def promtool():
+    if not (found := shutil.which("promtool")):
         pytest.skip("promtool is not installed")
-    text = site().get("/metrics").body
-    checked = subprocess.run(
-        [promtool, "check", "metrics"], input=text, capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
-    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+    def check(*arguments: str, **how: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [found, "check", *arguments], **how, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return check
+
+
+def test_prometheus_own_check_finds_nothing(site, promtool):
+    one = site()
+    one.daemon.all = facts(retention=(RETAINED,))
+    assert promtool("metrics", input=one.get("/metrics").body) == (0, "", "")
+
+
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "admin.md"
+
+
+def test_the_alerts_that_are_documented_are_rules(promtool, tmp_path):
+    (rules,) = [
+        block for block in re.findall(r"```yaml\n(.*?)```", DOCUMENTED.read_text(), re.DOTALL) if "alert:" in block
+    ]
+    (tmp_path / "scpd.rules.yml").write_text(rules)
+    code, said, wrong = promtool("rules", str(tmp_path / "scpd.rules.yml"))
+    assert (code, wrong) == (0, "")
+    assert f"{rules.count('alert:')} rules found" in said
+
+
+def test_alerts_and_docs_name_metrics_that_there_are(scraped):
+    told = {key[0] for key in scraped(retention=(RETAINED,))}
+    named = set(re.findall(r"\bscpd_[a-z_]+[a-z]\b", DOCUMENTED.read_text())) - {"scpd_queue"}
+    assert {name for name in named if not {name, f"{name}_count"} & told} == set()

@@ -20,7 +20,7 @@ from scpd.admin.sections import MOST_LIVE
 
 from .conftest import STARTED, counts, facts, live, refusal, server, tally
 
-VOID = {"input", "link", "meta"}
+VOID = {"img", "input", "link", "meta"}
 NOW = STARTED + timedelta(hours=5)
 HOSTILE = "<script>alert(1)</script>\"'&\x00\u202e\ud800"
 
