@@ -126,7 +126,8 @@ class AllowRule(DenyRule):
     """Whom a rule is about, and what they may do; without any of the latter, everything."""
 
     services: Annotated[Services | None, HasValue()] = Field(
-        default=None, description="The services it may use (default all): verification, storage."
+        default=None,
+        description="The services it may use (default all): verification, storage, query_retrieve, storage_commitment.",
     )
     sop_classes: Annotated[SOPClasses | None, HasValue()] = Field(
         default=None,

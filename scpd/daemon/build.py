@@ -18,6 +18,7 @@ from scpd.daemon.handover import HandOvers
 from scpd.daemon.retaining import Retaining
 from scpd.daemon.security import expiry, security
 from scpd.daemon.served import retrieves_back, service
+from scpd.daemon.witnesses import Audited, Counting
 from scpd.errors import ConfigurationError, SettingError
 from scpd.negotiation.offer import Extensions, Offer, SupportedContext
 from scpd.server.capacity import CapacityLimits
@@ -71,10 +72,12 @@ class Parts:
         self._before = before
         self.stores: dict[tuple[Path, StorePolicy], Store] = {}
         if before:
+            self.counting: Counting = before.counting
             self.sockets: dict[str, socket.socket] = before.sockets
             self.ledger: Ledger | None = before.ledger
             self.doorkeepers: Doorkeepers = before.doorkeepers.successors()
         else:
+            self.counting = Counting()
             self.sockets = _inherited(config)
             self.ledger = auditing.ledger(config, config.audit) if config.audit else None
             self.doorkeepers = Doorkeepers(self.ledger)
@@ -84,7 +87,8 @@ class Parts:
         self.posts: tuple[Post, ...] = ()
         try:
             self.archives = Archives(config, before.archives if before else None)
-            self._commitments = Commitments(config, self.hand_overs, self.archives.by_server(config))
+            indexes = self.archives.by_server(config)
+            self._commitments = Commitments(config, self.hand_overs, indexes, self.archives.is_behind)
             self._destinations = Destinations(config)
             self._expiries = {server.name: expiry(server.tls) for server in config.servers if server.tls}
             self.posts = tuple(self._post(config, server) for server in config.servers)
@@ -181,17 +185,20 @@ class Parts:
         storage = Storage(store, rules, witnesses, [one for one in promising if one])
         services: dict[type[Service], Service] = {Storage: storage, Verification: Verification()}
         services |= self._asking(server)
-        return {context.abstract_syntax: services[service(context.abstract_syntax)] for context in server.supported()}
+        chosen = ((one.abstract_syntax, services.get(service(one.abstract_syntax))) for one in server.supported())
+        return {abstract_syntax: found for abstract_syntax, found in chosen if found}
 
     def _asking(self, server: ServerConfig) -> Mapping[type[Service], Service]:
         """The services that answer for what is held."""
         index = self.archives.index(server) if self.archives else None
         if index is None:
             return {}
-        commitment = self._commitments.service(server)
+        commitment, destinations = self._commitments.service(server), self._destinations.of(server)
+        of_queries = (self.ledger,) if self.ledger else ()
+        of_retrievals = (Audited(self.ledger, index, destinations),) if self.ledger else ()
         return {
-            Find: Find(index, FindRules(server.ae_title, server.limits.find_results)),
-            Retrieve: Retrieve(index, RetrieveRules(self._destinations.of(server))),
+            Find: Find(index, FindRules(server.ae_title, server.limits.find_results), of_queries),
+            Retrieve: Retrieve(index, RetrieveRules(destinations), (self.counting.of(server.name), *of_retrievals)),
             **({Commitment: commitment} if commitment else {}),
         }
 

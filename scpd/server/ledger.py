@@ -5,25 +5,27 @@ One for all servers of a process. What it hears of an association it keeps until
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from scpd.identity.access import source
-from scpd.identity.rates import Buckets, Rate
+from scpd.dimse.status import Category, category
+from scpd.identity.rates import Rate
 from scpd.negotiation.offer import RejectResult
+from scpd.server.share import Share
 from scpd.services.service import Peer as Caller
 from scpd.storage.text import Text
 from scpd.telemetry import audit
-from scpd.telemetry.audit import Alert, Outcome, Patient, Peer, Reporter, Study
-from scpd.telemetry.logs import logger
+from scpd.telemetry.audit import Alert, Outcome, Patient, Peer, Reporter, Route, Study
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from scpd.negotiation.offer import Rejection
     from scpd.retention.candidates import About
     from scpd.retention.deletion import Deleted
     from scpd.retention.rules import Rule
     from scpd.retention.rules import Study as Deleting
+    from scpd.services.query.find import Queried
     from scpd.services.storage import Stored
     from scpd.telemetry.trail import Standing, Trail
 
@@ -36,7 +38,15 @@ _STUDY_INSTANCE_UID = 0x0020000D
 _MOST_STUDIES = 500
 # A port scanner must not fill the trail: beyond this, what one address is refused is not told (messages, seconds).
 _MOST_REFUSALS = Rate(100, 3600.0)
-_COMPLAINTS = Rate(1, 60.0)
+_REFUSALS_LEFT_OUT = "refusals left out of the audit trail: one address has too many"
+# Nor must a workstation that asks for its lists anew all the time; one query a second in the long run.
+_MOST_QUERIES = Rate(1000, 1000.0)
+_QUERIES_LEFT_OUT = "queries left out of the audit trail: one address has too many"
+_WHY_NO_MORE = {
+    None: "the peer did not wait for more",
+    Category.CANCEL: "cancelled by the peer",
+    Category.FAILURE: "there may be more, which could not be told",
+}
 
 
 class _Study(NamedTuple):
@@ -58,12 +68,10 @@ class Ledger:
     def __init__(self, reporter: Reporter, trail: Trail) -> None:
         self._reporter = reporter
         self._trail = trail
-        self._log = logger("audit")
         # Apart, so that whoever is refused for something cheap does not guess passcodes unseen.
-        self._refusals = Buckets(_MOST_REFUSALS)
-        self._failures = Buckets(_MOST_REFUSALS)
-        self._left_out = 0
-        self._said = Buckets(_COMPLAINTS)
+        self._refusals = Share(_MOST_REFUSALS, _REFUSALS_LEFT_OUT)
+        self._failures = Share(_MOST_REFUSALS, _REFUSALS_LEFT_OUT)
+        self._queries = Share(_MOST_QUERIES, _QUERIES_LEFT_OUT)
         self._stored: dict[str, dict[_Study, Counter[str]]] = {}
         self._users: dict[str, str] = {}
 
@@ -87,7 +95,7 @@ class Ledger:
 
     def not_verified(self, peer: Caller, claimed: str, rejection: Rejection) -> None:
         """Somebody was not."""
-        if self._is_told(peer, self._failures):
+        if self._failures.take(_host(peer.address)) is not None:
             outcome = _outcome(rejection)
             self._trail.write(
                 audit.login_failed(
@@ -125,6 +133,46 @@ class Ledger:
         if len(studies) >= _MOST_STUDIES:
             self._tell_of_instances(peer)
 
+    def queried(self, query: Queried) -> None:
+        """Somebody has asked what is held."""
+        peer, left_out = query.peer, self._queries.take(_host(query.peer.address))
+        if left_out is None:
+            return
+        before = f"{left_out} queries of this address before it are left out" if left_out else ""
+        end = None if query.status is None else category(query.status)
+        words = (before, f"matches that were told: {query.answers}", _WHY_NO_MORE.get(end, ""))
+        self._trail.write(
+            audit.query_received(
+                self._reporter,
+                _peer(peer),
+                query.sop_class_uid,
+                query.transfer_syntax_uid,
+                query.identifier,
+                called=peer.called,
+                user=self._users.get(peer.association_id, ""),
+                outcome=Outcome.MINOR if end is Category.FAILURE else Outcome.SUCCESS,
+                description="; ".join(filter(None, words)),
+            )
+        )
+
+    def route(self, peer: Caller, destination: Peer | None) -> Route:
+        """The way of what ``peer`` wants to be sent to ``destination``, or to have itself."""
+        asking = _peer(peer)
+        return Route(asking, destination or asking, peer.called, self._users.get(peer.association_id, ""))
+
+    def sending(self, route: Route, patient: Patient, studies: Iterable[Study]) -> None:
+        """Instances of one patient are about to be sent."""
+        for message in audit.transfer_begun(self._reporter, route, patient, studies):
+            self._trail.write(message)
+
+    def sent(self, route: Route, patient: Patient, studies: Iterable[Study], why_not: str = "") -> None:
+        """They were sent, or ``why_not``."""
+        outcome = Outcome.MINOR if why_not else Outcome.SUCCESS
+        for message in audit.instances_sent(
+            self._reporter, route, patient, studies, outcome=outcome, description=why_not
+        ):
+            self._trail.write(message)
+
     def looked(self, address: str, user: str, patient: Patient, study: Study) -> None:
         """A person at ``address`` looked at a study; ``user`` is what is known of who that is."""
         self._trail.write(audit.instances_accessed(self._reporter, address, user, patient, study))
@@ -160,19 +208,10 @@ class Ledger:
                 self._trail.write(message)
 
     def _alert(self, peer: Caller, why: str, kind: Alert, outcome: Outcome) -> None:
-        if self._is_told(peer, self._refusals):
+        if self._refusals.take(_host(peer.address)) is not None:
             self._trail.write(
                 audit.security_alert(self._reporter, _peer(peer), why, called=peer.called, kind=kind, outcome=outcome)
             )
-
-    def _is_told(self, peer: Caller, buckets: Buckets) -> bool:
-        now = time.monotonic()
-        if buckets.take(source(_host(peer.address)), now):
-            return True
-        self._left_out += 1
-        if self._said.take("", now):
-            self._log.warning("refusals left out of the audit trail: one address has too many", left_out=self._left_out)
-        return False
 
 
 def _peer(peer: Caller) -> Peer:

@@ -8,15 +8,14 @@ reports refusals has to bound their rate.
 
 from __future__ import annotations
 
-import base64
-from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Literal
-from xml.etree.ElementTree import SubElement, tostring
+from typing import TYPE_CHECKING
 
 from scpd.names import quote
 from scpd.telemetry.draft import (
+    DESTINATION,
     LONGEST_DESCRIPTION,
+    SOURCE,
     Code,
     Draft,
     Event,
@@ -26,10 +25,14 @@ from scpd.telemetry.draft import (
     Peer,
     Reporter,
     Study,
+    local,
 )
+from scpd.telemetry.parts import MOST_OCTETS, in_parts
+from scpd.telemetry.transfers import Route, instances_sent, instances_transferred, transfer_begun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
 __all__ = [
     "MOST_OCTETS",
@@ -40,23 +43,20 @@ __all__ = [
     "Patient",
     "Peer",
     "Reporter",
+    "Route",
     "Study",
     "application_started",
     "application_stopped",
     "instances_accessed",
+    "instances_sent",
     "instances_transferred",
     "login_failed",
     "login_succeeded",
+    "query_received",
     "security_alert",
     "study_deleted",
+    "transfer_begun",
 ]
-
-# PS3.15 A.6: the longest message, in octets, that every collector takes.
-MOST_OCTETS = 32_768
-_ROOM = MOST_OCTETS - 1_024  # the rest is for the header (RFC 5424) and for notes
-# So many SOP classes stand in one study object; a study with more has several. What these bounds come to, with every
-# character at its dearest, is less than MOST_OCTETS.
-_MOST_SOP_CLASSES = 16
 
 
 class Alert(Enum):
@@ -70,16 +70,13 @@ _APPLICATION_ACTIVITY = Code("110100", "Application Activity")
 _APPLICATION_START = Code("110120", "Application Start")
 _APPLICATION_STOP = Code("110121", "Application Stop")
 _INSTANCES_ACCESSED = Code("110103", "DICOM Instances Accessed")
-_INSTANCES_TRANSFERRED = Code("110104", "DICOM Instances Transferred")
 _STUDY_DELETED = Code("110105", "DICOM Study Deleted")
+_QUERY = Code("110112", "Query")
 _SECURITY_ALERT = Code("110113", "Security Alert")
 _USER_AUTHENTICATION = Code("110114", "User Authentication")
 _LOGIN = Code("110122", "Login")
 _APPLICATION = Code("110150", "Application")
-_DESTINATION = Code("110152", "Destination Role ID")
-_SOURCE = Code("110153", "Source Role ID")
 _NODE_ID = Code("110182", "Node ID")
-_PATIENT_NUMBER = Code("2", "Patient Number", "RFC-3881")
 
 
 def application_started(reporter: Reporter, *, when: datetime | None = None) -> Message:
@@ -95,7 +92,7 @@ def application_stopped(reporter: Reporter, *, when: datetime | None = None) -> 
 def _application_activity(reporter: Reporter, kind: Code, when: datetime | None) -> Message:
     draft = Draft(reporter)
     draft.take_part_ourselves("", role=_APPLICATION)
-    return draft.finish(Event(_APPLICATION_ACTIVITY, kind, "E", Outcome.SUCCESS, "", _local(when)))
+    return draft.finish(Event(_APPLICATION_ACTIVITY, kind, "E", Outcome.SUCCESS, "", local(when)))
 
 
 def login_succeeded(
@@ -133,7 +130,7 @@ def login_failed(
 
 
 def _login(outcome: Outcome, words: Iterable[str], when: datetime | None) -> Event:
-    return Event(_USER_AUTHENTICATION, _LOGIN, "E", outcome, "; ".join(filter(None, words)), _local(when))
+    return Event(_USER_AUTHENTICATION, _LOGIN, "E", outcome, "; ".join(filter(None, words)), local(when))
 
 
 def _calling(peer: Peer) -> tuple[str, ...]:
@@ -159,9 +156,34 @@ def security_alert(
     draft.take_part_ourselves(called)
     draft.take_part_as(peer)
     subject = draft.involve("2", "13", _NODE_ID, peer.address, name=peer.ae_title or peer.address)
-    value = base64.b64encode(why[:LONGEST_DESCRIPTION].encode(errors="backslashreplace")).decode()
-    SubElement(subject, "ParticipantObjectDetail", {"type": "Alert Description", "value": value})
-    return draft.finish(Event(_SECURITY_ALERT, kind.value, "E", outcome, why, _local(when)))
+    draft.add_detail(subject, "Alert Description", why[:LONGEST_DESCRIPTION])
+    return draft.finish(Event(_SECURITY_ALERT, kind.value, "E", outcome, why, local(when)))
+
+
+def query_received(
+    reporter: Reporter,
+    peer: Peer,
+    sop_class: str,
+    transfer_syntax: str,
+    identifier: bytes,
+    *,
+    called: str = "",
+    user: str = "",
+    outcome: Outcome = Outcome.SUCCESS,
+    description: str = "",
+    when: datetime | None = None,
+) -> Message:
+    """Query (A.5.3.10) from ``peer`` to us: the SOP class, and the ``identifier`` as it came, or the front of it.
+
+    ``user`` is who was verified, empty where nobody was, and is the requestor then.
+    """
+    draft = Draft(reporter)
+    draft.take_part_as(peer, role=SOURCE, is_requestor=not user)
+    draft.take_part_ourselves(called, role=DESTINATION)
+    if user:
+        draft.take_part(user, point=peer.address, is_requestor=True)
+    draft.involve_query(sop_class, transfer_syntax, identifier)
+    return draft.finish(Event(_QUERY, None, "E", outcome, description, local(when)))
 
 
 def instances_accessed(
@@ -175,43 +197,8 @@ def instances_accessed(
     draft.take_part(user, point=address, is_requestor=True)
     draft.take_part_ourselves("")
     draft.involve_study(study)
-    draft.involve("1", "1", _PATIENT_NUMBER, patient.id, name=patient.name)
-    return draft.finish(Event(_INSTANCES_ACCESSED, None, "R", Outcome.SUCCESS, "", _local(when)))
-
-
-def instances_transferred(
-    reporter: Reporter,
-    peer: Peer,
-    patient: Patient,
-    studies: Iterable[Study],
-    *,
-    called: str = "",
-    user: str = "",
-    action: Literal["C", "R", "U"] = "C",
-    outcome: Outcome = Outcome.SUCCESS,
-    description: str = "",
-    when: datetime | None = None,
-) -> tuple[Message, ...]:
-    """DICOM Instances Transferred (A.5.3.7), from ``peer`` to us: what was received of one patient's studies.
-
-    ``user`` is who was verified, empty where nobody was, and is the requestor then. ``action`` says whether we held
-    the instances before: C not, R and kept ours, U and replaced ours. What succeeded and what failed are two calls.
-    More studies than fit into :data:`MOST_OCTETS` become several messages, each whole and of this patient.
-    """
-    event = Event(_INSTANCES_TRANSFERRED, None, action, outcome, description, _local(when))
-
-    def message(part: Sequence[Study], *notes: str) -> Message:
-        draft = Draft(reporter)
-        draft.take_part_as(peer, role=_SOURCE, is_requestor=not user)
-        draft.take_part_ourselves(called, role=_DESTINATION)
-        if user:
-            draft.take_part(user, point=peer.address, is_requestor=True)
-        for study in part:
-            draft.involve_study(study)
-        draft.involve("1", "1", _PATIENT_NUMBER, patient.id, name=patient.name)
-        return draft.finish(event._replace(description="; ".join(filter(None, (*notes, description)))))
-
-    return _in_parts([portion for study in studies for portion in _portions(study)], message)
+    draft.involve_patient(patient)
+    return draft.finish(Event(_INSTANCES_ACCESSED, None, "R", Outcome.SUCCESS, "", local(when)))
 
 
 def study_deleted(
@@ -224,7 +211,7 @@ def study_deleted(
     when: datetime | None = None,
 ) -> tuple[Message, ...]:
     """DICOM Study Deleted (A.5.3.8), by us alone; ``study`` says what went. In parts, as everything so long."""
-    event = Event(_STUDY_DELETED, None, "D", outcome, description, _local(when))
+    event = Event(_STUDY_DELETED, None, "D", outcome, description, local(when))
 
     def message(part: Sequence[Study], *notes: str) -> Message:
         draft = Draft(reporter)
@@ -233,42 +220,7 @@ def study_deleted(
         draft.take_part(process, titles=titles, name=name, point=point, role=_APPLICATION, is_requestor=True)
         for each in part:
             draft.involve_study(each)
-        draft.involve("1", "1", _PATIENT_NUMBER, patient.id, name=patient.name)
+        draft.involve_patient(patient)
         return draft.finish(event._replace(description="; ".join(filter(None, (*notes, description)))))
 
-    return _in_parts(list(_portions(study)), message)
-
-
-def _in_parts(portions: Sequence[Study], message: Callable[..., Message]) -> tuple[Message, ...]:
-    """One message, or several where one would be too long; ``message`` makes one of studies, and of a note on it."""
-    whole = message(portions)
-    if len(whole.xml.encode()) <= _ROOM:
-        return (whole,)
-    parts = list(_packed(portions, _ROOM - len(message(()).xml.encode())))
-    return tuple(message(part, f"part {number} of {len(parts)}") for number, part in enumerate(parts, 1))
-
-
-def _portions(study: Study) -> Iterator[Study]:
-    """The same study with few enough SOP classes in each."""
-    counts = list(study.sop_classes.items())
-    for first in range(0, max(len(counts), 1), _MOST_SOP_CLASSES):
-        yield Study(study.uid, dict(counts[first : first + _MOST_SOP_CLASSES]), study.accession)
-
-
-def _packed(studies: Iterable[Study], room: int) -> Iterator[list[Study]]:
-    """As many studies together as ``room`` octets hold, in order, and at least one."""
-    together: list[Study] = []
-    taken = 0
-    for study in studies:
-        octets = len(tostring(Draft(Reporter("", "")).involve_study(study), "utf-8"))
-        if together and taken + octets > room:
-            yield together
-            together, taken = [], 0
-        together.append(study)
-        taken += octets
-    yield together
-
-
-def _local(when: datetime | None) -> datetime:
-    """With the offset of the local time zone, as A.5.2.5 wants."""
-    return (when or datetime.now().astimezone()).astimezone()
+    return in_parts([study], message)

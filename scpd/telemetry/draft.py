@@ -8,10 +8,12 @@ Knows the elements and their order, and no event that they tell of.
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import os
 import re
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import IntEnum
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -20,11 +22,11 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
 
 _LONGEST_NAME = 256  # characters
 _LONGEST_UID = 64
 LONGEST_DESCRIPTION = 1_000
+LONGEST_QUERY = 8_192  # bytes
 _LONGEST_TITLES = 500
 _MARK = "\N{REPLACEMENT CHARACTER}"
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
@@ -50,7 +52,11 @@ class Code(NamedTuple):
     system: str = "DCM"
 
 
+DESTINATION = Code("110152", "Destination Role ID")
+SOURCE = Code("110153", "Source Role ID")
 _STUDY_INSTANCE_UID = Code("110180", "Study Instance UID")
+_SOP_CLASS_UID = Code("110181", "SOP Class UID")
+_PATIENT_NUMBER = Code("2", "Patient Number", "RFC-3881")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,16 +169,26 @@ class Draft:
 
     def involve(self, kind: str, role: str, id_type: Code, identifier: str, *, name: str) -> Element:
         """A ParticipantObject; ``kind`` and ``role`` are its TypeCode and TypeCodeRole (A.5.1.2.2)."""
-        attributes = {
-            "ParticipantObjectID": self._text(identifier),
-            "ParticipantObjectTypeCode": kind,
-            "ParticipantObjectTypeCodeRole": role,
-        }
-        involved = Element("ParticipantObjectIdentification", attributes)
-        self._add_code(involved, "ParticipantObjectIDTypeCode", id_type)
+        involved = self._involve(kind, role, id_type, self._text(identifier))
         SubElement(involved, "ParticipantObjectName").text = self._text(name)
-        self._objects.append(involved)
         return involved
+
+    def involve_patient(self, patient: Patient) -> None:
+        """A patient (table A.5.1.2.2)."""
+        self.involve("1", "1", _PATIENT_NUMBER, patient.id, name=patient.name)
+
+    def involve_query(self, sop_class: str, transfer_syntax: str, identifier: bytes) -> None:
+        """A query, which stands in place of a name (A.5.3.10)."""
+        involved = self._involve("2", "3", _SOP_CLASS_UID, self._text(sop_class, _LONGEST_UID))
+        self._cut += len(identifier) > LONGEST_QUERY
+        SubElement(involved, "ParticipantObjectQuery").text = base64.b64encode(identifier[:LONGEST_QUERY]).decode()
+        self.add_detail(involved, "TransferSyntax", transfer_syntax[:_LONGEST_UID])
+
+    @staticmethod
+    def add_detail(involved: Element, kind: str, value: str) -> None:
+        """A ParticipantObjectDetail, whose value no reader takes for XML."""
+        encoded = base64.b64encode(value.encode(errors="backslashreplace")).decode()
+        SubElement(involved, "ParticipantObjectDetail", {"type": kind, "value": encoded})
 
     def involve_study(self, study: Study) -> Element:
         """A study, whose name, which the schema wants, is its UID."""
@@ -184,6 +200,17 @@ class Draft:
         for sop_class, count in study.sop_classes.items():
             attributes = {"UID": self._text(sop_class, _LONGEST_UID), "NumberOfInstances": str(count)}
             SubElement(description, "SOPClass", attributes)
+        return involved
+
+    def _involve(self, kind: str, role: str, id_type: Code, identifier: str) -> Element:
+        attributes = {
+            "ParticipantObjectID": identifier,
+            "ParticipantObjectTypeCode": kind,
+            "ParticipantObjectTypeCodeRole": role,
+        }
+        involved = Element("ParticipantObjectIdentification", attributes)
+        self._add_code(involved, "ParticipantObjectIDTypeCode", id_type)
+        self._objects.append(involved)
         return involved
 
     def finish(self, event: Event) -> Message:
@@ -237,6 +264,11 @@ class Draft:
     def _add_code(parent: Element, name: str, code: Code) -> None:
         attributes = {"csd-code": code.value, "codeSystemName": code.system, "originalText": code.meaning}
         SubElement(parent, name, attributes)
+
+
+def local(when: datetime | None) -> datetime:
+    """``when``, or now, with the offset of the local time zone, as A.5.2.5 wants."""
+    return (when or datetime.now().astimezone()).astimezone()
 
 
 def _point_type(point: str) -> str:

@@ -125,7 +125,8 @@ class Outcome:
         return [str(answer[keyword].value) for answer in self.answers]
 
 
-def find(index, asked, *, model=STUDY_ROOT, syntax=EXPLICIT, extended=b"", most=0, cancelled=lambda: False) -> Outcome:
+def request_of(asked, *, model=STUDY_ROOT, syntax=EXPLICIT, extended=b"", cancelled=lambda: False) -> Operation:
+    """A C-FIND request, whose bytes are void once the next are asked for."""
     data = asked if isinstance(asked, bytes) else encode(asked, syntax)
     request = CFindRQ(message_id=7, affected_sop_class_uid=model.find, has_data_set=True)
     context = AcceptedContext(1, model.find, syntax, extended=extended)
@@ -136,7 +137,11 @@ def find(index, asked, *, model=STUDY_ROOT, syntax=EXPLICIT, extended=b"", most=
             yield [memoryview(buffer)[:10], memoryview(buffer)[10:]]
             buffer[:] = b"\xee" * len(buffer)
 
-    operation = Operation(Peer("127.0.0.1:1", "SCU", "SCPD"), context, request, fillings, cancelled)
+    return Operation(Peer("127.0.0.1:1", "SCU", "SCPD"), context, request, fillings, cancelled)
+
+
+def find(index, asked, *, syntax=EXPLICIT, most=0, **how) -> Outcome:
+    operation = request_of(asked, syntax=syntax, **how)
     replies = list(Find(index, FindRules("ARCHIVE", most)).perform(operation))
     assert all(reply.response.message_id_being_responded_to == 7 for reply in replies)
     return Outcome(replies, syntax)

@@ -27,7 +27,7 @@ from scpd.server.worker import Terms
 from scpd.services.query.models import BY_GET, BY_MOVE
 from scpd.services.retrieve import extended
 from scpd.services.retrieve.destination import Destination
-from scpd.services.retrieve.service import Retrieve, Retrieved, RetrieveRules
+from scpd.services.retrieve.service import Retrieval, Retrieve, Retrieved, RetrieveRules
 from scpd.sop_class import ALL_TRANSFER_SYNTAXES, STORAGE, UNCOMPRESSED
 from scpd.transport.exchange import Pace
 from scpd.wire.framing import Limits
@@ -102,6 +102,7 @@ class Archive:
 
     def __init__(self, files: Iterable[Path], destinations: dict[str, list[Destination]], **how: Any) -> None:
         self.shelf = Shelf(files)
+        self.begun: list[Retrieval] = []
         self.told: list[Retrieved] = []
         rules = RetrieveRules(destinations, answer=how.pop("answer", PATIENCE))
         service = Retrieve(self.shelf, rules, (self,))
@@ -125,8 +126,9 @@ class Archive:
         self.server.start()
         self.port = self.server.address[1]
 
-    def retrieved(self, retrieval: Retrieved) -> None:
-        self.told.append(retrieval)
+    def retrieving(self, retrieval: Retrieval) -> Callable[[Retrieved], None]:
+        self.begun.append(retrieval)
+        return self.told.append
 
     def stop(self) -> None:
         self.server.stop_accepting()

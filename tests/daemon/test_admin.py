@@ -11,7 +11,10 @@ import urllib.parse
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families as parse
+from pydicom.dataset import Dataset
 
+from scpd import AE, build_role, evt
+from scpd.services.query.models import STUDY_ROOT
 from scpd.wire.pdu import Abort, AssociateAC, AssociateRJ
 
 PATIENCE = 20.0
@@ -168,3 +171,34 @@ def test_an_address_that_is_taken_is_told_and_nothing_starts(daemon):
         one = daemon(admin={"bind": bind}, ready=False)
         assert one.wait() != 0
     assert any(bind in line and "Address already in use" in line for line in one.lines)
+
+
+def test_what_is_sent_and_what_retention_does_is_told(administered, connect, contexts, store):
+    rules = [{"older_than": "90d"}]
+    one = administered(index={}, contexts=["verification", "storage", "query_retrieve"], retention=rules)
+    port = port_of(one)
+    client = connect(one.port)
+    client.associate(contexts)
+    assert store(client, "1.2.1") == 0
+    client.release()
+    ae = AE("VIEWER")
+    ae.add_requested_context(STUDY_ROOT.get, contexts[1][1][0])
+    ae.add_requested_context(contexts[3][0], contexts[3][1][0])
+    roles = [build_role(contexts[3][0], scp_role=True)]
+    handlers = [(evt.EVT_C_STORE, lambda _: 0)]
+    association = ae.associate("127.0.0.1", one.port, ext_neg=roles, evt_handlers=handlers)
+    asked = Dataset()
+    asked.QueryRetrieveLevel, asked.StudyInstanceUID = "STUDY", "1.2.3"
+    *_, (final, _) = association.send_c_get(asked, STUDY_ROOT.get)
+    assert final.Status == 0
+    association.release()
+    one.associations(2)
+    found = metrics(port)
+    assert found["scpd_retrieved_instances_total", "get", "completed", "SCPD"] == 1
+    assert found["scpd_retrieved_instances_total", "get", "failed", "SCPD"] == 0
+    assert found["scpd_transcoded_instances_total", "SCPD"] == 0
+    assert found["scpd_retention_deleted_studies_total", str(one.directory), "older_than: 90d"] == 0
+    assert f"retention {one.directory}: ready" in ask(port, "GET", "/ready")[1]
+    assert "older_than: 90d" in ask(port, "GET", "/")[1]
+    one.reload()
+    assert metrics(port)["scpd_retrieved_instances_total", "get", "completed", "SCPD"] == 1

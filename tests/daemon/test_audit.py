@@ -6,6 +6,7 @@ import base64
 import signal
 import ssl
 import struct
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,20 @@ import yaml
 from components.authority import Authority
 from components.collector import Collector, parse
 from lxml import etree
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
 
+from scpd import AE, build_role, evt
 from scpd.cli.main import main
 from scpd.dimse.command import CStoreRQ
 from scpd.identity.password_file import hashed
+from scpd.services.query.models import STUDY_ROOT
 from scpd.wire.pdu import AssociateAC, AssociateRJ
 from scpd.wire.user_info import UserIdentityRQ
 
 SCHEMA = etree.RelaxNG(etree.parse(Path(__file__).parents[1] / "telemetry" / "audit-message.rng"))
 START, STOP, LOGIN, ALERT, TRANSFERRED = "110120", "110121", "110122", "110113", "110104"
+QUERY, BEGUN = "110112", "110102"
 CT, MR, SR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.88.11"
 IMPLICIT = "1.2.840.10008.1.2"
 CONTEXTS = {1: ("1.2.840.10008.1.1", (IMPLICIT,)), 3: (CT, (IMPLICIT,)), 5: (MR, (IMPLICIT,)), 7: (SR, (IMPLICIT,))}
@@ -310,6 +316,119 @@ def test_one_address_that_is_refused_for_ever_does_not_fill_the_trail(daemon, se
     types = [each.type for each in written(file)]
     assert types.count(ALERT) == 100
     assert types.count(LOGIN) == 1
+
+
+# -- what is asked for, and sent
+
+
+@pytest.fixture
+def archive(daemon, connect, file):
+    """A daemon that answers queries and sends what it holds: two patients with a study each, one of an MR too."""
+
+    def start(**more):
+        contexts = ["verification", "storage", "query_retrieve"]
+        one = daemon(audit={"destinations": [to(file)]}, ae_title="ARCHIVE", index={}, contexts=contexts, **more)
+        device = connect(one.port)
+        device.associate(CONTEXTS, calling="CT1")
+        assert store(device, 3, "1.2.3.1", "P-1", "Müller^Jürgen".encode("latin-1"), charset="ISO_IR 100") == 0
+        assert store(device, 3, "1.2.3.2", "P-1", "Müller^Jürgen".encode("latin-1"), charset="ISO_IR 100") == 0
+        assert store(device, 5, "1.2.3.3", "P-1", "Müller^Jürgen".encode("latin-1"), charset="ISO_IR 100") == 0
+        assert store(device, 3, "1.2.5.1", "P-2", study="1.2.5") == 0
+        device.release()
+        one.associations(1)
+        return one
+
+    return start
+
+
+def told_of(file: Path) -> list[Told]:
+    """Of queries and what was sent, without what came before."""
+    every = [one for one in written(file) if one.type not in (START, STOP)]
+    assert [one.type for one in every[:2]] == [TRANSFERRED, TRANSFERRED]
+    return every[2:]
+
+
+def asking(port: int, **how):
+    """An association of a workstation that takes CT images."""
+    ae = AE("VIEWER")
+    for model in (STUDY_ROOT.find, STUDY_ROOT.move, STUDY_ROOT.get):
+        ae.add_requested_context(model, IMPLICIT)
+    ae.add_requested_context(CT, IMPLICIT)
+    roles = [build_role(CT, scp_role=True)]
+    association = ae.associate("127.0.0.1", port, ae_title="ARCHIVE", ext_neg=roles, **how)
+    assert association.is_established
+    return association
+
+
+def studies(*uids: str) -> Dataset:
+    asked = Dataset()
+    asked.QueryRetrieveLevel = "STUDY"
+    asked.StudyInstanceUID = list(uids)
+    return asked
+
+
+def test_a_query_is_told_with_what_was_asked(archive, file):
+    one = archive()
+    association = asking(one.port)
+    assert len(list(association.send_c_find(studies("1.2.3", "1.2.5"), STUDY_ROOT.find))) == 3
+    association.release()
+    assert one.stop() == 0
+    (query,) = told_of(file)
+    assert (query.type, query.outcome, query.requestors) == (QUERY, "0", ["VIEWER"])
+    assert query.why == "matches that were told: 2"
+    subject = query.root.find("ParticipantObjectIdentification")
+    assert subject.get("ParticipantObjectID") == STUDY_ROOT.find
+    assert base64.b64decode(subject.find("ParticipantObjectDetail").get("value")).decode() == IMPLICIT
+    raw = base64.b64decode(subject.findtext("ParticipantObjectQuery"))
+    assert read_dataset(BytesIO(raw), is_implicit_VR=True, is_little_endian=True) == studies("1.2.3", "1.2.5")
+    assert not [line for line in one.lines if "1.2.3\\1.2.5" in line]
+
+
+def test_what_a_workstation_gets_is_told_patient_by_patient(archive, file):
+    one = archive()
+    association = asking(one.port, evt_handlers=[(evt.EVT_C_STORE, lambda _: 0)])
+    *_, (final, _) = association.send_c_get(studies("1.2.3", "1.2.5"), STUDY_ROOT.get)
+    assert (final.Status, final.NumberOfCompletedSuboperations, final.NumberOfFailedSuboperations) == (0xB000, 3, 1)
+    association.release()
+    assert one.stop() == 0
+    every = told_of(file)
+    assert [(each.type, each.outcome) for each in every] == [
+        *((BEGUN, "0"), (BEGUN, "0"), (TRANSFERRED, "0"), (TRANSFERRED, "0"), (TRANSFERRED, "4"))
+    ]
+    jurgen = [("P-1", "Müller^Jürgen")]
+    assert [each.patients for each in every] == [jurgen, [("P-2", "P-2^Name")], jurgen, [("P-2", "P-2^Name")], jurgen]
+    assert [each.studies for each in every] == [
+        {"1.2.3": {CT: 2, MR: 1}},
+        {"1.2.5": {CT: 1}},
+        {"1.2.3": {CT: 2}},
+        {"1.2.5": {CT: 1}},
+        {"1.2.3": {MR: 1}},
+    ]
+    assert {each.root.find(".//Accession").get("Number") for each in every} == {"A3", "A5"}
+    assert {tuple(each.requestors) for each in every} == {("VIEWER",)}
+    assert every[-1].why == "not stored there, as far as is known"
+
+
+def test_what_is_moved_is_told_with_its_destination(archive, file):
+    reader = AE("READER")
+    reader.add_supported_context(CT, IMPLICIT)
+    server = reader.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _: 0)])
+    try:
+        one = archive(peers={"READER": {"address": f"127.0.0.1:{server.server_address[1]}", "ae_title": "READER"}})
+        association = asking(one.port)
+        *_, (final, _) = association.send_c_move(studies("1.2.5"), "READER", STUDY_ROOT.move)
+        assert final.Status == 0
+        association.release()
+        assert one.stop() == 0
+    finally:
+        server.shutdown()
+    begun, sent = told_of(file)
+    assert [each.type for each in (begun, sent)] == [BEGUN, TRANSFERRED]
+    for each in (begun, sent):
+        assert list(each.users)[1:] == ["READER", "VIEWER"]
+        assert each.users["READER"]["NetworkAccessPointID"] == "127.0.0.1"
+        assert each.requestors == ["VIEWER"]
+        assert each.studies == {"1.2.5": {CT: 1}}
 
 
 # -- destinations that are away

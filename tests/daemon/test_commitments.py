@@ -5,8 +5,10 @@ from __future__ import annotations
 import queue as queues
 import signal
 import socket
+import sqlite3
 import ssl
 import zlib
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +24,7 @@ from scpd.cli.main import main
 from scpd.config import load
 from scpd.daemon import line as line_module
 from scpd.daemon import watch as watch_module
+from scpd.daemon.archive import FILE, FOLDER
 from scpd.daemon.commitments import Commitments
 from scpd.daemon.handover import HandOvers, is_committing, queue_directory
 from scpd.errors import ConfigurationError
@@ -306,7 +309,7 @@ def archive(daemon, tmp_path):
     def start(**more):
         storage = {"directory": str(tmp_path / "store")}
         contexts = ["verification", "storage", "storage_commitment"]
-        return daemon(ae_title="ARCHIVE", contexts=contexts, storage=storage, index={}, **more)
+        return daemon(**{"ae_title": "ARCHIVE", "contexts": contexts, "storage": storage, "index": {}, **more})
 
     return start
 
@@ -328,14 +331,15 @@ class Modality:
         self.heard.put((event.event_type, event.event_information))
         return self.status, None
 
-    def store(self) -> Reference:
+    def store(self, uid: str = "") -> Reference:
         data = dcmread(get_testdata_file("CT_small.dcm"))
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = uid or data.SOPInstanceUID
         assert self.association.send_c_store(data).Status == 0
         return Reference(data.SOPClassUID, data.SOPInstanceUID)
 
-    def ask(self, *references: Reference) -> None:
+    def ask(self, *references: Reference, transaction: str = "1.2.9") -> None:
         asked = Dataset()
-        asked.TransactionUID = "1.2.9"
+        asked.TransactionUID = transaction
         asked.ReferencedSOPSequence = []
         for reference in references:
             item = Dataset()
@@ -361,6 +365,28 @@ def test_what_was_stored_is_committed_and_what_was_not_is_not(archive):
     modality.association.release()
     line = one.wait_for_log(lambda line: line["event"] == "storage commitment reported")
     assert (line["committed"], line["failed"], line["over"]) == (1, 1, "the association of the request")
+    assert one.stop() == 0
+
+
+def test_what_was_stored_just_now_is_never_missing_though_it_is_written_down_later(archive):
+    """While the database cannot be written nobody is told that it is not there; nor when it is asked for at once."""
+    one = archive(index={"write": "deferred"})
+    modality = Modality(one.port)
+    with closing(sqlite3.connect(one.directory / FOLDER / FILE, timeout=PATIENCE, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        stored = modality.store()
+        modality.ask(stored)
+        one.wait_for_log(lambda line: line.get("hook") == NAME and "does not know yet of all" in str(line))
+        assert modality.heard.empty()
+        connection.execute("ROLLBACK")
+    event, information = modality.heard.get(timeout=PATIENCE)
+    assert (event, *outcome(information)) == (1, [stored.sop_instance_uid], [])
+    for number in range(20):
+        modality.ask(modality.store(f"1.2.3.{number}"), transaction=f"1.2.9.{number}")
+    for _ in range(20):
+        event, information = modality.heard.get(timeout=PATIENCE)
+        assert (event, outcome(information)[1]) == (1, [])
+    modality.association.release()
     assert one.stop() == 0
 
 

@@ -395,7 +395,7 @@ def test_the_audit_messages_are_all_there_are(rich):
     assert len(table.rows) == len(makers) - 1 + len(audit.Alert)
     assert {row[1].split(" (")[0] for row in table.rows} == {
         *("Application Activity", "User Authentication", "Security Alert", "DICOM Instances Transferred"),
-        *("DICOM Instances Accessed", "DICOM Study Deleted"),
+        *("DICOM Instances Accessed", "DICOM Study Deleted", "Query", "Begin Transferring DICOM Instances"),
     }
 
 

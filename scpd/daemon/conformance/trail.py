@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from scpd.daemon.conformance.document import Section, Table
 from scpd.telemetry import audit
-from scpd.telemetry.audit import MOST_OCTETS, Patient, Peer, Reporter, Study
+from scpd.telemetry.audit import MOST_OCTETS, Patient, Peer, Reporter, Route, Study
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +56,12 @@ def _messages() -> Iterator[tuple[str, str, str]]:
     patient, study = Patient(""), Study("", {})
     (message,) = audit.instances_transferred(reporter, peer, patient, [study])
     yield "An association ends in which instances were stored: one for each patient", *_codes(message)
+    yield "A query was answered (C-FIND)", *_codes(audit.query_received(reporter, peer, "", "", b""))
+    route = Route(peer, peer)
+    (message,) = audit.transfer_begun(reporter, route, patient, [study])
+    yield "Instances are about to be sent (C-MOVE, C-GET): one for each patient", *_codes(message)
+    (message,) = audit.instances_sent(reporter, route, patient, [study])
+    yield "They were sent, or were not (C-MOVE, C-GET): one of each for each patient", *_codes(message)
     yield (
         "A person looks at a study on the status page",
         *_codes(audit.instances_accessed(reporter, "", "", patient, study)),

@@ -25,7 +25,7 @@ from scpd.services.suboperations import Tally, failed_list
 from scpd.transport.exchange import Piece
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from scpd.dimse.command import Response
     from scpd.index.attributes import Level
@@ -51,26 +51,33 @@ class Holdings(Protocol):
         """Every instance below the entities with these unique keys. Raises :class:`IndexUnavailable`."""
 
 
-class Retrieved(NamedTuple):
-    """A retrieval that has come to its end; the counts are of instances.
-
-    ``destination`` is the AE title that a C-MOVE named, empty for a C-GET; ``transcoded`` are among those that were
-    stored.
-    """
+class Retrieval(NamedTuple):
+    """A retrieval that begins: ``destination`` is the AE title that a C-MOVE named, empty for a C-GET."""
 
     peer: Peer
     destination: str
     instances: Sequence[Held]
+
+
+class Retrieved(NamedTuple):
+    """What a retrieval came to, as far as is known; the counts are of instances.
+
+    ``transcoded`` went out in another transfer syntax than they are held in. ``stored`` are the SOP Instance UIDs of
+    those that the destination has stored, with a warning or without.
+    """
+
     completed: int
     warning: int
     failed: int
     transcoded: int
+    stored: Collection[str]
 
 
 class Witness(Protocol):
-    """Hears of each retrieval that found something, once it is over."""
+    """Hears of each retrieval that found something."""
 
-    def retrieved(self, retrieval: Retrieved, /) -> None: ...
+    def retrieving(self, retrieval: Retrieval, /) -> Callable[[Retrieved], None]:
+        """It begins; what is returned is called once it is over, whatever became of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +112,13 @@ class Retrieve:
         except IndexUnavailable as error:
             yield _refused(request, _NO_MATCHES_COUNTED, "the index cannot be asked now", why=str(error))
         else:
-            retrieval = _Retrieval(operation, instances)
+            sending = _Sending(operation, instances)
+            told = self._tell(sending)
             try:
-                yield from retrieval.to(destinations) if destinations else retrieval.back(self._rules.answer)
+                yield from sending.to(destinations) if destinations else sending.back(self._rules.answer)
             finally:
-                self._tell(retrieval)
+                for one in told:
+                    one(sending.result())
 
     def _destinations(self, request: Request) -> Sequence[Destination]:
         """Where to; none for a C-GET."""
@@ -120,17 +129,16 @@ class Retrieve:
             raise _UnknownDestinationError(f"Move Destination {quote(request.move_destination, 16)} is no peer of this")
         return found
 
-    def _tell(self, retrieval: _Retrieval) -> None:
-        told = retrieval.told()
-        for witness in self._witnesses if told.instances else ():
-            witness.retrieved(told)
+    def _tell(self, sending: _Sending) -> list[Callable[[Retrieved], None]]:
+        begun = sending.begun()
+        return [witness.retrieving(begun) for witness in self._witnesses] if begun.instances else []
 
 
 class _UnknownDestinationError(Exception):
     pass
 
 
-class _Retrieval:
+class _Sending:
     """One request, from what was found to the final response."""
 
     def __init__(self, operation: Operation, instances: Sequence[Held]) -> None:
@@ -138,6 +146,7 @@ class _Retrieval:
         self._instances = instances
         self._tally = Tally(operation.request, len(instances))
         self._transcoded = 0
+        self._ended: list[str] = []
         self._reasons: Counter[str] = Counter()
         self._rhythm = _Rhythm()
 
@@ -163,25 +172,31 @@ class _Retrieval:
             return
         operation = self._operation
         fleet = Fleet(destinations, self._instances, self._template())
-        with closing(fleet):
-            while not fleet.wait(_LOOK):
-                self._count(*fleet.work.outcomes())
-                if not fleet.work.stopped and operation.is_cancelled():
-                    fleet.work.stop()
-                if self._rhythm.is_due(self._tally.remaining):
-                    yield Reply(self._tally.pending())
-            fleet.see_off()
+        try:
+            with closing(fleet):
+                while not fleet.wait(_LOOK):
+                    self._count(*fleet.work.outcomes())
+                    if not fleet.work.stopped and operation.is_cancelled():
+                        fleet.work.stop()
+                    if self._rhythm.is_due(self._tally.remaining):
+                        yield Reply(self._tally.pending())
+                fleet.see_off()
+        finally:  # also of one that the requestor did not wait for
             self._count(*fleet.work.outcomes())
         if self._tally.remaining:
             yield self._final(self._tally.cancelled())
         else:
             yield self._final(self._tally.final(self._comment()))
 
-    def told(self) -> Retrieved:
-        tally, request = self._tally, self._operation.request
-        destination = request.move_destination if isinstance(request, CMoveRQ) else ""
-        counts = (tally.completed, tally.warning, tally.failed, self._transcoded)
-        return Retrieved(self._operation.peer, destination, self._instances, *counts)
+    def begun(self) -> Retrieval:
+        request = self._operation.request
+        destination = request.move_destination.strip(" ") if isinstance(request, CMoveRQ) else ""
+        return Retrieval(self._operation.peer, destination, self._instances)
+
+    def result(self) -> Retrieved:
+        tally = self._tally
+        stored = frozenset(self._ended).difference(tally.failed_uids)
+        return Retrieved(tally.completed, tally.warning, tally.failed, self._transcoded, stored)
 
     def _template(self) -> CStoreRQ:
         """The C-STORE request of every sub-operation, but for what is particular to one."""
@@ -199,6 +214,7 @@ class _Retrieval:
     def _count(self, *outcomes: Outcome) -> None:
         for outcome in outcomes:
             self._tally.count(outcome.status, outcome.sop_instance_uid)
+            self._ended.append(outcome.sop_instance_uid)
             self._transcoded += outcome.transcoded
             if outcome.why:
                 self._reasons[outcome.why] += 1

@@ -5,7 +5,19 @@ from __future__ import annotations
 import struct
 
 import pytest
-from components.held import BIG, DEFLATED, EXPLICIT, IMPLICIT, SYNTAXES, Held, encode, find, identifier, instance
+from components.held import (
+    BIG,
+    DEFLATED,
+    EXPLICIT,
+    IMPLICIT,
+    SYNTAXES,
+    Held,
+    encode,
+    find,
+    identifier,
+    instance,
+    request_of,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import config
@@ -15,7 +27,9 @@ from pydicom.sequence import Sequence
 from scpd.errors import IndexUnavailable
 from scpd.index.attributes import Keeping, Level
 from scpd.services.query.extended import Options
+from scpd.services.query.find import Find, FindRules
 from scpd.services.query.models import MODELS, PATIENT_ROOT, PATIENT_STUDY_ONLY, REQUIRED_KEYS, STUDY_ROOT
+from scpd.services.service import Peer
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, about wrong character sets and VRs
 
@@ -532,3 +546,64 @@ def test_every_required_and_unique_key_is_kept():
 def test_a_group_length_says_nothing(index):
     asked = b"\x08\0\0\0UL\x04\0" + struct.pack("<I", 99) + encode(identifier(StudyInstanceUID=""))
     assert find(index, asked).statuses == [0xFF00] * 3 + [0x0000]
+
+
+# -- who hears of it
+
+
+@pytest.fixture
+def heard(index):
+    """Ask as ``find`` does; the replies as they come, and what a witness has heard so far."""
+
+    class Hears(list):
+        def queried(self, query) -> None:
+            self.append(query)
+
+    def ask(asked, *, most=0, **how):
+        hears = Hears()
+        return Find(index, FindRules("ARCHIVE", most), (hears,)).perform(request_of(asked, **how)), hears
+
+    return ask
+
+
+EVERY_STUDY = identifier(StudyInstanceUID="")
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_query_is_heard_of_with_its_bytes_when_it_is_over(heard, syntax):
+    replies, told = heard(EVERY_STUDY, syntax=syntax)
+    for _ in range(3):
+        next(replies)
+    assert told == []
+    assert [reply.response.status for reply in replies] == [0x0000]
+    (query,) = told
+    assert query.identifier == encode(EVERY_STUDY, syntax)
+    assert query[:3] == (Peer("127.0.0.1:1", "SCU", "SCPD"), STUDY_ROOT.find, syntax)
+    assert (query.answers, query.status) == (3, 0x0000)
+
+
+def test_how_a_query_ended_is_heard_of(heard, index):
+    replies, told = heard(EVERY_STUDY, most=2)
+    assert len(list(replies)) == 3
+    assert told[0][-2:] == (2, 0xA700)
+    replies, told = heard(EVERY_STUDY, cancelled=lambda: True)
+    assert len(list(replies)) == 1
+    assert told[0][-2:] == (0, 0xFE00)
+    index.failure = IndexUnavailable("away")
+    replies, told = heard(EVERY_STUDY)
+    assert len(list(replies)) == 1
+    assert told[0][-2:] == (0, 0xA700)
+
+
+def test_a_query_whose_peer_goes_away_is_heard_of_at_once(heard, index):
+    replies, told = heard(EVERY_STUDY)
+    next(replies)
+    replies.close()
+    assert [(query.answers, query.status) for query in told] == [(1, None)]
+    assert index.closed == 1
+
+
+def test_what_was_not_understood_is_no_query(heard):
+    replies, told = heard(identifier("NOWHERE"))
+    assert [reply.response.status for reply in replies] == [0xA900]
+    assert told == []

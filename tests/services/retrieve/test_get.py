@@ -78,7 +78,8 @@ def test_counts_warnings_and_the_failed_list(archive, get, slices):
     assert (got.answers.status, got.answers.counts) == (0xB000, (3, 1, 1))
     assert got.answers.failed == ["1.2.826.0.1.1"]
     until(lambda: held.told)
-    assert (held.told[0].destination, held.told[0].completed, held.told[0].failed) == ("", 3, 1)
+    assert (held.begun[0].destination, held.told[0].completed, held.told[0].failed) == ("", 3, 1)
+    assert held.told[0].stored == {f"1.2.826.0.1.{number}" for number in (0, 2, 3, 4)}
 
 
 def test_no_move_originator_and_the_priority_of_the_request(archive, get, slices):

@@ -82,13 +82,10 @@ def test_every_file_of_every_encoding_arrives_byte_for_byte(archive, receiver, m
     }
     assert all(there.got[one.sop_instance_uid][1] == one.transfer_syntax_uid for one in held.shelf.all)
     until(lambda: held.told)
-    (told,) = held.told
-    assert (told.destination, told.completed, told.transcoded, told.peer.calling) == (
-        "RECEIVER",
-        len(FILES),
-        0,
-        "WORKSTATION",
-    )
+    (begun,), (told,) = held.begun, held.told
+    assert (begun.destination, begun.peer.calling, begun.instances) == ("RECEIVER", "WORKSTATION", held.shelf.all)
+    assert (told.completed, told.transcoded) == (len(FILES), 0)
+    assert told.stored == {one.sop_instance_uid for one in held.shelf.all}
 
 
 def test_a_large_file_arrives_byte_for_byte(archive, receiver, move, tmp_path):
@@ -337,7 +334,7 @@ def test_a_requestor_that_is_gone_ends_it(archive, receiver, move, tmp_path, ass
     assert "Status" not in move(held, "RECEIVER").final
     until(lambda: held.told)
     ended.set()
-    assert held.told[0].completed < 10
+    assert held.told[0].completed == len(held.told[0].stored) < 10
     until(lambda: not there.server.active_associations)
     until(lambda: not [one for one in threading.enumerate() if one.name == "retrieval"])
 
@@ -436,7 +433,7 @@ def test_nothing_found_is_success(archive, receiver, move, tmp_path):
     held = archive(many(tmp_path, 1), {"RECEIVER": [receiver().destination()]})
     answers = move(held, "RECEIVER", identifier(StudyInstanceUID="1.2.3"))
     assert (answers.status, answers.counts) == (0x0000, (0, 0, 0))
-    assert held.told == []
+    assert held.begun == held.told == []
 
 
 def test_without_the_index_it_is_a701(archive, receiver, move, tmp_path):
