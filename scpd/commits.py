@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
 T = TypeVar("T")
@@ -62,6 +62,8 @@ class Begun(Generic[T]):
             raise NotCommittedError(f"the disk takes longer than {patience:g} s")
         if place in batch.errors:
             raise batch.errors[place]
+        if not batch.results:  # whoever had the turn was ended in the middle of it
+            raise NotCommittedError("it was interrupted")
         result: T = batch.results[place]
         return result
 
@@ -177,9 +179,11 @@ class Commits(Generic[C]):
         """By whoever has the turn: all there is, if somebody else has not done it."""
         with self._gathered:
             batch, self._gathering = self._gathering, _Batch()
-        if batch.actions or batch.later:
-            self._commit(batch)
-        batch.done.set()
+        try:
+            if batch.actions or batch.later:
+                self._commit(batch)
+        finally:
+            batch.done.set()
 
     def _is_due(self) -> bool:
         later = self._gathering.later and (self._closing or time.monotonic() >= self._later_due)
@@ -194,8 +198,14 @@ class Commits(Generic[C]):
             self._one_by_one(batch)
         else:
             self._failure = None
-            for _, then in batch.later:
+            self._call(then for _, then in batch.later)
+
+    def _call(self, thens: Iterable[Callable[[], None]]) -> None:
+        for then in thens:
+            try:
                 then()
+            except Exception as error:  # noqa: BLE001 it is committed, and others wait to be told so
+                self._tell(error)
 
     def _done(self, actions: list[Callable[[C], Any]]) -> list[Any]:
         """The results of actions in one transaction."""
@@ -214,15 +224,21 @@ class Commits(Generic[C]):
                 (batch.results[place],) = self._done([action])
             except Exception as error:  # noqa: BLE001 it is for whoever waits for it
                 batch.errors[place] = error
+        errors = [error for error in batch.errors.values() if isinstance(error, self._lasting)]
+        again: list[tuple[Callable[[C], Any], Callable[[], None]]] = []
         for action, then in batch.later:
             try:
                 self._done([action])
             except self._lasting as error:
-                self._fail(_Batch(later=[(action, then)]), error)
+                errors.append(error)
+                again.append((action, then))
             except Exception as error:  # noqa: BLE001 it would fail again
                 self._tell(error)
             else:
-                then()
+                self._call((then,))
+        self._failure = None
+        if errors:
+            self._fail(_Batch(later=again), errors[-1])
 
     def _fail(self, batch: _Batch[C], error: Exception) -> None:
         self._tell(error)

@@ -6,13 +6,16 @@ and only then.
 
 from __future__ import annotations
 
+import time
+import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from scpd.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from scpd.config import Config, IndexConfig, ServerConfig
     from scpd.index.index import Index
@@ -46,7 +49,10 @@ class Archives:
         self.upkeeps: dict[tuple[str, object], Upkeep] = {}
         self.registers: dict[tuple[str, object, Path, bool], Register] = {}
         self._mine: list[Upkeep] = []
+        self.retired: list[Upkeep] = []
         self._before = before
+        self._config = weakref.ref(config)
+        self._directories = {server.storage.directory.absolute(): set[str]() for server in config.servers}
         self._servers: dict[str, tuple[str, object]] = {}
         self._required: set[tuple[str, object]] = set()
         try:
@@ -63,6 +69,11 @@ class Archives:
         key = self._servers.get(server.name)
         return None if key is None else self.upkeeps[key].index
 
+    def is_behind(self, server_name: str) -> bool:
+        """Whether something was stored that the index of a server does not know yet."""
+        key = self._servers.get(server_name)
+        return key is not None and self.upkeeps[key].is_behind
+
     def indexing(self, server: ServerConfig, store: Store) -> Indexing | None:
         """Who writes down what one server stores."""
         key = self._servers.get(server.name)
@@ -71,8 +82,8 @@ class Archives:
         from scpd.services.indexing import Indexing  # noqa: PLC0415 not for a start without an index
 
         register = self._register(key, store, deferred=server.index.write == "deferred")
-        indexing = Indexing(register, register.index.scribe)
-        self.upkeeps[key].hold(indexing)  # an association may go on with it after the configuration has changed
+        indexing = Indexing(register, register.index.scribe, replaces=store.policy.duplicates == "replace")
+        register.users.add(indexing)  # an association may go on with it after the configuration has changed
         return indexing
 
     def by_server(self, config: Config) -> dict[str, Index]:
@@ -81,12 +92,32 @@ class Archives:
 
     def begin(self, before: Archives | None) -> None:
         """Look after them from now on; what only those ``before`` had is looked after until nobody uses it."""
+        self._tell_stores()
+        is_past = before.past() if before else lambda: True
         for key, upkeep in self.upkeeps.items():
-            upkeep.keep(register for place, register in self.registers.items() if place[:2] == key)
-        for key, upkeep in before.upkeeps.items() if before else ():
-            if key not in self.upkeeps:
+            upkeep.keep([register for place, register in self.registers.items() if place[:2] == key], is_past)
+        if before:
+            gone = [upkeep for key, upkeep in before.upkeeps.items() if key not in self.upkeeps]
+            for upkeep in gone:
                 upkeep.retire()
+            self.retired = [upkeep for upkeep in (*before.retired, *gone) if upkeep.is_alive]
         self._mine = []
+
+    def past(self) -> Callable[[], bool]:
+        """What tells when nobody serves by this configuration any more."""
+        # Whoever does has it, to tell where in it something is said.
+        config = self._config
+        return lambda: config() is None
+
+    def _tell_stores(self) -> None:
+        """Before anything is stored that an index does not hear of."""
+        if not any(Path(directory, FOLDER).exists() for directory in self._directories):
+            return
+        from scpd.index.places import set_incomplete  # noqa: PLC0415 not where there never was an index
+
+        for directory, addresses in self._directories.items():
+            with suppress(OSError):  # where nothing can be removed, nothing can be stored
+                set_incomplete(str(directory), addresses)
 
     def standings(self) -> Iterator[IndexStanding]:
         """How they stand; waits for nothing."""
@@ -95,42 +126,39 @@ class Archives:
 
     def discard(self) -> None:
         """They will never be in force: give back what was opened for them."""
-        for upkeep in self._mine:
-            upkeep.close(PATIENCE_AT_THE_END)
+        _close(self._mine)
 
     def close(self) -> None:
         """Bring to each index what waits, and give everything back."""
-        for upkeep in self.upkeeps.values():
-            upkeep.close(PATIENCE_AT_THE_END)
+        _close([*self.upkeeps.values(), *self.retired])
 
     def _open(self, config: Config, server: ServerConfig, index: IndexConfig) -> None:
         key = (url(server, index), index.attributes)
         self._servers[server.name] = key
         if index.write == "required":
             self._required.add(key)
-        if key in self.upkeeps:
-            return
-        known = self._before.upkeeps.get(key) if self._before else None
-        if known is None:
-            known = self._made(key[0], index, f"{config.near(server.name, 'index.url')}: index")
-        self.upkeeps[key] = known
+        if key not in self.upkeeps:
+            known = self._before.upkeeps.get(key) if self._before else None
+            place = f"{config.near(server.name, 'index.url')}: index"
+            self.upkeeps[key] = known or self._made(key[0], index, place)
+        self._directories[server.storage.directory.absolute()].add(self.upkeeps[key].address)
 
     def _made(self, address: str, index: IndexConfig, place: str) -> Upkeep:
         try:
-            from scpd.index.database import UnusableError  # noqa: PLC0415 not for a start without an index
-            from scpd.index.index import Index  # noqa: PLC0415
+            from scpd.index.index import Index  # noqa: PLC0415 not for a start without an index
+            from scpd.index.troubles import UnusableError  # noqa: PLC0415
             from scpd.index.upkeep import Upkeep  # noqa: PLC0415
 
-            upkeep = Upkeep(Index(address, index.attributes.keeping()))
         except ImportError as error:
-            raise ConfigurationError(
-                [f"{place}.url: {error.name} is missing; pip install 'scpd[postgresql]'"]
-            ) from error
+            raise _missing(place, error) from error
+        try:
+            upkeep = Upkeep(Index(address, index.attributes.keeping()))
+            self._mine.append(upkeep)
+            upkeep.start(_OPENING)
+        except ImportError as error:
+            raise _missing(place, error) from error
         except RuntimeError as error:
             raise ConfigurationError([f"{place}: the system has no thread left"]) from error
-        self._mine.append(upkeep)
-        try:
-            upkeep.start(_OPENING)
         except UnusableError as error:
             raise ConfigurationError([f"{place}.url: {error}"]) from error
         return upkeep
@@ -157,6 +185,19 @@ def url(server: ServerConfig, index: IndexConfig) -> str:
     if index.url.startswith("sqlite:///"):
         return f"sqlite:///{Path(index.url.removeprefix('sqlite:///')).absolute()}"
     return index.url
+
+
+def _missing(place: str, error: ImportError) -> ConfigurationError:
+    return ConfigurationError([f"{place}.url: {error.name} is missing; pip install 'scpd[postgresql]'"])
+
+
+def _close(upkeeps: Sequence[Upkeep]) -> None:
+    """All at the same time."""
+    for upkeep in upkeeps:
+        upkeep.end()
+    deadline = time.monotonic() + PATIENCE_AT_THE_END
+    for upkeep in upkeeps:
+        upkeep.close(max(0.1, deadline - time.monotonic()))
 
 
 def shown(address: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, distinct, func, or_, select
@@ -32,6 +33,7 @@ IN_STUDY = frozenset((MODALITIES_IN_STUDY, SOP_CLASSES_IN_STUDY))
 _BETWEEN_STUDIES = "\n"
 
 
+@cache
 def joined(level: Level) -> Any:
     """The table of a level with those above it."""
     tables: Any = TABLES[level]
@@ -40,16 +42,17 @@ def joined(level: Level) -> Any:
     return tables
 
 
-def held(level: Level) -> list[ColumnElement[bool]]:
+@cache
+def held(level: Level) -> tuple[ColumnElement[bool], ...]:
     """That there is a file of it, and that it can be named."""
     if level is Level.IMAGE:
-        return [is_latest(), studies.c.uid != "", series.c.uid != ""]
+        return is_latest(), studies.c.uid != "", series.c.uid != ""
     named = {
         Level.PATIENT: [patients.c.patient_id != ""],
         Level.STUDY: [studies.c.uid != ""],
         Level.SERIES: [series.c.uid != "", studies.c.uid != ""],
     }
-    return [_has_files(level), *named[level]]
+    return _has_files(level), *named[level]
 
 
 def _has_files(level: Level) -> ColumnElement[bool]:
@@ -71,6 +74,7 @@ def is_latest() -> ColumnElement[bool]:
     return ~select(other.c.id).where(same, is_younger).correlate(instances).exists()
 
 
+@cache
 def computed(tag: int, level: Level) -> ColumnElement[Any]:
     """What is found out for each row of a level."""
     if tag == AVAILABLE_TRANSFER_SYNTAX:

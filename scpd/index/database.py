@@ -87,10 +87,11 @@ class Database:
 
         Raises :class:`UnusableError`, :class:`DamagedError` and other :class:`IndexUnavailable`.
         """
+        self._given_up = False
         try:
             if self.is_sqlite:
                 _make(self.file)
-            with self._writer.connect() as connection:
+            with self._glancer.connect() as connection:  # which changes nothing, should it be another program's
                 version = _version(connection)
             if version != HEAD:
                 _migrate(self._writer)
@@ -257,7 +258,10 @@ class Database:
     def _found(self) -> tuple[int, int] | None:
         if not self.is_sqlite:
             return None
-        here = os.stat(self.file)  # noqa: PTH116 for each transaction
+        try:
+            here = os.stat(self.file)  # noqa: PTH116 for each transaction
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         return here.st_dev, here.st_ino
 
     def _tell(self, error: Exception) -> None:

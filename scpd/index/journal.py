@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 import threading
 from collections import Counter
 from contextlib import suppress
@@ -134,11 +135,12 @@ class Former:
             return
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # its process lives
+            content = _content(file)
+        except OSError:  # its process lives, or it is something else
             os.close(file)
             return
         self._found.append((path, file))
-        boot, _, lines = path.read_bytes().partition(b"\n")
+        boot, _, lines = content.partition(b"\n")
         self.was_cut = self.was_cut or boot + b"\n" != _boot()
         self.paths += [line.decode("utf-8", "surrogateescape") for line in lines.split(b"\n") if line]
 
@@ -152,6 +154,13 @@ def _append(file: int, size: int, data: bytes) -> None:
     if os.write(file, data) != len(data):
         os.ftruncate(file, size)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _content(file: int) -> bytes:
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        raise OSError(errno.EINVAL, "it is no file")
+    with os.fdopen(file, "rb", closefd=False) as opened:
+        return opened.read()
 
 
 def _sync(folder: Path) -> None:

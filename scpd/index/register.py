@@ -58,7 +58,7 @@ class Register:
         self._former: Former | None = None
         self._lock = threading.Lock()
         self._waiting: deque[Note] = deque()
-        self._kept = 0
+        self._kept = self._taken = 0
         # Paths that files are about to get, and those of them whose rows may be another's.
         self._underway: Counter[str] = Counter()
         self._doubtful: set[str] = set()
@@ -71,7 +71,7 @@ class Register:
     @property
     def waiting(self) -> int:
         """How many files have yet to be written down."""
-        return len(self._waiting) + len(self._unsure)
+        return len(self._waiting) + len(self._unsure) + self._taken
 
     @property
     def is_idle(self) -> bool:
@@ -153,16 +153,20 @@ class Register:
         with self._lock:
             taken = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
             self._kept -= sum(note.make is not None for note in taken)
+            self._taken += len(taken)
             return taken
 
     def give_back(self, notes: list[Note]) -> None:
         """They could not be written down."""
         with self._lock:
+            self._taken -= len(notes)
             self._waiting.extendleft(reversed(notes))
             self._kept += sum(note.make is not None for note in notes)
 
     def done(self, notes: list[Note]) -> None:
         """They are written down."""
+        with self._lock:
+            self._taken -= len(notes)
         self._journal.done(note.path for note in notes)
 
     def take_unsure(self) -> set[str]:
@@ -184,14 +188,18 @@ class Register:
             self._former = Former(self.directory)
         return self._former.paths, self._former.was_cut
 
-    def recovered(self, index: str) -> None:
-        """All that was left is written down; ``index`` names the database. Raises :class:`OSError`."""
-        if index and not is_complete(self.directory, index):
-            set_complete(self.directory, index)
-        self.is_recovered = True
+    def left_is_settled(self) -> None:
+        """All that was left is written down."""
         if self._former:
             self._former.settled()
             self._former = None
+
+    def recovered(self, index: str) -> None:
+        """Nothing is left; the database that ``index`` names, if any, knows all files. Raises :class:`OSError`."""
+        if index and not is_complete(self.directory, index):
+            set_complete(self.directory, index)
+        self.left_is_settled()
+        self.is_recovered = True
 
     def is_complete(self, index: str) -> bool:
         """Whether a database has heard of every file, as far as is known."""

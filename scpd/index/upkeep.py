@@ -10,38 +10,34 @@ import hashlib
 import secrets
 import threading
 import time
-from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from scpd.errors import IndexUnavailable
+from scpd.index.catching_up import CatchingUp
 from scpd.index.differences import differences
-from scpd.index.examining import examine, write_down
-from scpd.index.files import files, status
+from scpd.index.files import files
 from scpd.index.mending import Place
 from scpd.index.places import set_incomplete
 from scpd.index.rebuild import Rebuild
 from scpd.index.register import Note
-from scpd.index.schema import facts, instances, pending, stores
-from scpd.index.troubles import DamagedError, GoneError, RefusedError, UnusableError
+from scpd.index.schema import facts, instances, stores
+from scpd.index.troubles import DamagedError, GoneError, UnusableError
 from scpd.telemetry.logs import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import Connection
 
     from scpd.index.index import Index
     from scpd.index.register import Register
 
-# Files that are written down together, and how often to look without being called (seconds).
-_TOGETHER = 250
+# How often to look without being called, and how soon where something is wrong (seconds).
 _LOOKS, _PAUSE = 5.0, 1.0
-# A file that was about to get its name so long ago has it, or never will (seconds).
-_OVERDUE = 600.0
 _BETWEEN_SWEEPS = 60.0
+# What names the database, among the facts in it.
 _DATABASE = facts.c.name == "database"
 
 
@@ -64,7 +60,7 @@ class Upkeep:
         self._place: Place | None = None
         self._name = ""
         self._looked = self._swept = 0.0
-        self._began = time.time()
+        self._catching_up = CatchingUp(index.database)
         self._unusable: UnusableError | None = None
         index.database.alarm = self._wanted.set
         self._thread = threading.Thread(target=self._look_after, name="index", daemon=True)
@@ -112,6 +108,11 @@ class Upkeep:
     def waiting(self) -> int:
         """How many files have yet to be written down."""
         return sum(register.waiting for register in self._registers)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there may be files that the database does not know yet."""
+        return any(one.waiting or not one.is_recovered for one in self._registers) or bool(self._late)
 
     @property
     def is_alive(self) -> bool:
@@ -191,7 +192,9 @@ class Upkeep:
         self._follow()
         self._hear_late()
         if time.monotonic() - self._swept > _BETWEEN_SWEEPS:
-            self._sweep()
+            self._swept = time.monotonic()
+            for register in self._registers:
+                self._catching_up.sweep(register)
 
     def _open(self) -> None:
         is_new = self.index.open()
@@ -222,9 +225,8 @@ class Upkeep:
 
     def _recover(self, register: Register) -> None:
         """After a start: what a crash left half-done, or all of it where the database does not know all files."""
-        self._settle(register, self._left_over(register))
-        left, is_cut = register.left()
-        self._settle(register, (Note(path) for path in left))
+        self._catching_up.settle_left(register)
+        is_cut = self._catching_up.take_over(register)
         rebuild, is_complete = Rebuild(register, lambda: not self._is_over), register.is_complete(self._name)
         if is_complete:
             self._late.pop(register, None)
@@ -233,7 +235,7 @@ class Upkeep:
             self._rebuild(rebuild, register)
         elif is_cut:
             self._opened.set()
-            self._settle(register, (Note(one.path) for one in differences(register)))
+            self._catching_up.settle(register, (Note(one.path) for one in differences(register)))
         if not self._is_over:
             register.recovered("" if register in self._late else self._name)
 
@@ -256,71 +258,17 @@ class Upkeep:
             self.index.unfinished = ""
             self._log.info("the index is made anew", directory=register.directory, **rebuild.progress._asdict())
 
+    def _follow(self) -> None:
+        for register in self._registers:
+            self._catching_up.follow(register)
+
     def _hear_late(self) -> None:
         """What was stored by those who served before there was this index, once they are gone."""
         for register, (is_past, since) in list(self._late.items()):
             if register.is_recovered and is_past():
-                self._settle(register, _changed(register, since))
+                self._catching_up.hear_late(register, since)
                 register.recovered(self._name)
                 del self._late[register]
-
-    # -- what waits
-
-    def _follow(self) -> None:
-        """Write down what waits."""
-        for register in self._registers:
-            self._clear_up(register)
-            while notes := register.take(_TOGETHER):
-                try:
-                    self._write_down(register, notes)
-                except BaseException:
-                    register.give_back(notes)
-                    raise
-                register.done(notes)
-
-    def _clear_up(self, register: Register) -> None:
-        """What may have come to the database, though whoever stored it was told that it had not."""
-        if paths := register.take_unsure():
-            try:
-                # On the thread that writes, after all that was begun before.
-                noted = self.index.database.write(partial(_noted, register.uid))
-                self._settle(register, (note for note in noted if note.path in paths))
-            except BaseException:
-                register.give_back_unsure(paths)
-                raise
-
-    def _settle(self, register: Register, notes: Iterable[Note]) -> None:
-        remaining = iter(notes)
-        while some := list(islice(remaining, _TOGETHER)):
-            self._write_down(register, some)
-
-    def _write_down(self, register: Register, notes: list[Note]) -> None:
-        try:
-            write_down(register, [examine(register, note) for note in notes])
-        except RefusedError as error:
-            if len(notes) > 1:  # whoever is at fault is to be alone with it
-                for note in notes:
-                    self._write_down(register, [note])
-                return
-            self._log.error(
-                "a file cannot be indexed", directory=register.directory, path=notes[0].path, why=str(error)
-            )
-
-    def _left_over(self, register: Register) -> list[Note]:
-        """What a process that is no more was about to do; one whose clock was ahead seems to have yet to do it."""
-        now = time.time()
-        before, after = (self._began, now + _PAUSE) if register.is_alone else (now - _OVERDUE, now + _OVERDUE)
-        return self._pending(register, or_(pending.c.since < before, pending.c.since > after))
-
-    def _sweep(self) -> None:
-        self._swept = time.monotonic()
-        for register in self._registers:
-            self._settle(register, self._pending(register, pending.c.since < time.time() - _OVERDUE))
-
-    def _pending(self, register: Register, condition: ColumnElement[bool]) -> list[Note]:
-        statement = select(pending.c.path, pending.c.id).join(stores).where(stores.c.uid == register.uid, condition)
-        with self.index.database.reading() as connection:
-            return [Note(path, number) for path, number in connection.execute(statement)]
 
     def _let_go(self) -> None:
         """Of stores that no configuration has any more, and nobody stores in; with the last one it is over."""
@@ -340,16 +288,3 @@ def _named(connection: Connection) -> str:
         known = secrets.token_hex(16)
         connection.execute(facts.insert().values(name="database", value=known))
     return str(known)
-
-
-def _noted(uid: str, connection: Connection) -> list[Note]:
-    statement = select(pending.c.path, pending.c.id).join(stores).where(stores.c.uid == uid)
-    return [Note(path, number) for path, number in connection.execute(statement)]
-
-
-def _changed(register: Register, since: float) -> Iterator[Note]:
-    """The files that have got their names since some time, in Unix time."""
-    for path in files(register.directory):
-        found = status(f"{register.directory}/{path}")
-        if found and found.st_ctime > since - _PAUSE:
-            yield Note(path)
