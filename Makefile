@@ -14,8 +14,9 @@ run: $(VENV)/installed
 	@echo
 	$(BIN)/scpd run config/scpd.yaml
 
+# Mostly waiting for daemons, so three at a time; all of them have to find the same tests in the same order.
 test: peers $(VENV)/tested-with
-	$(BIN)/pytest
+	PYTHONHASHSEED=0 $(BIN)/pytest -n 3 --dist loadfile
 
 # Under a real systemd, in a real image, and what has to be waited out: as root, with what tests/peers.sh installs.
 test-system: $(VENV)/tested-with
