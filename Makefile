@@ -21,7 +21,8 @@ test: peers $(VENV)/tested-with
 # Under a real systemd, in a real image, and what has to be waited out: as root, with what tests/peers.sh installs.
 test-system: $(VENV)/tested-with
 	@sh tests/peers.sh system
-	$(BIN)/pytest -m 'systemd or image or slow'
+	$(BIN)/pytest -m 'systemd or image'
+	PYTHONHASHSEED=0 $(BIN)/pytest -n 3 -m slow
 
 check: $(VENV)/tested-with
 	$(BIN)/ruff check
