@@ -19,7 +19,8 @@ _SILENT = "it does not answer"
 # How long somebody else may hold the database, a connection may take, and a query (seconds).
 LOCKED, CONNECT, QUERY = 2.0, 5, 60.0
 _LARGEST_LOG = 64 << 20
-_CACHE_KIB = 64 * 1024
+# For the one that writes; those that read are many, and the system keeps what they all read.
+_CACHE_KIB, _READER_CACHE_KIB = 64 * 1024, 8 * 1024
 # Connections for reading: those that are kept, and the most there may be at a time.
 _KEPT, MOST = 4, 64
 # What an answer may take beyond the time that the server itself allows, and how often whoever waits looks up (seconds).
@@ -69,7 +70,7 @@ def _prepare(raw: Any, *, writes: bool) -> None:
     else:
         raw.execute("PRAGMA query_only = ON")
     raw.execute("PRAGMA case_sensitive_like = ON")
-    raw.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    raw.execute(f"PRAGMA cache_size = -{_CACHE_KIB if writes else _READER_CACHE_KIB}")
 
 
 def _of_postgresql(made: Engine, longest: float, trouble: Callable[[], object]) -> Engine:
