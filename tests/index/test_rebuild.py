@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from components.doing import end, fail
 from components.filled import WHEN, instance, put, rows
 from sqlalchemy import func, select
 
@@ -414,21 +415,13 @@ def test_several_processes_bring_the_same_in_the_same_order(register, store, sma
     assert rows(register.index) == alone
 
 
-def _end(_):
-    os._exit(9)
-
-
-def _fail(_):
-    raise UnreadableDataSet("as it should")
-
-
 def test_a_process_that_is_killed_is_told():
-    with pytest.raises(ScpdError, match="--jobs"), crew(_end, 2) as doing:
+    with pytest.raises(ScpdError, match="--jobs"), crew(end, 2) as doing:
         list(doing([1, 2, 3]))
 
 
 def test_what_a_process_raises_is_raised_and_all_of_them_end():
-    with pytest.raises(UnreadableDataSet, match="as it should"), crew(_fail, 2) as doing:
+    with pytest.raises(UnreadableDataSet, match="as it should"), crew(fail, 2) as doing:
         list(doing(range(100)))
 
 
