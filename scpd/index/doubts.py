@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 
-from scpd.index.schema import instances, patients, series, studies
+from scpd.index.schema import instances, patients, pending, series, studies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from scpd.index.register import Note, Register
 
@@ -42,10 +42,17 @@ def _forget(connection: Connection, place: int, path: str) -> Iterator[str]:
     found = connection.execute(above.where(instances.c.store == place, instances.c.path == path)).one_or_none()
     if found is None:
         return
+    # Another one in doubt may come to nothing as well, and then nobody would say what the study is.
     for table, column, number in zip(
         (series, studies, patients), (series.c.id, studies.c.id, studies.c.patient), found, strict=True
     ):
         connection.execute(update(table).where(table.c.id == number).values(received=-1.0))
         others = select(instances.c.path).select_from(joined).where(column == number, instances.c.store == place)
-        latest = others.where(instances.c.path != path).order_by(instances.c.received.desc()).limit(1)
+        latest = others.where(~_is_doubtful()).order_by(instances.c.received.desc()).limit(1)
         yield from connection.execute(latest).scalars()
+
+
+def _is_doubtful() -> ColumnElement[bool]:
+    """Of a row: that its file may not be there, or may be another."""
+    noted = select(pending.c.id).where(pending.c.store == instances.c.store, pending.c.path == instances.c.path)
+    return noted.correlate(instances).exists()
