@@ -2,6 +2,8 @@
 
 - ``daemon(storage={"duplicates": "keep"}, …)`` starts ``scpd run`` and gives a :class:`Daemon`
 - ``connect(daemon.port)`` gives a :class:`RawClient`
+- ``postgres`` is a PostgreSQL of the whole session; who stops or breaks one makes one of its own
+- ``database_url`` is that of an empty database: the test runs once with SQLite, and once with PostgreSQL
 - ``peer("storescu")`` gives the path of a program, ``peer("pynetdicom")`` a module, or skips the test
 
 Nothing here sleeps: every wait is on a condition, a socket or a process, and has a deadline.
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from components.postgres import Postgres
 from hypothesis import settings
 
 from scpd.dimse import codec, fragment
@@ -375,3 +378,16 @@ def peer() -> Callable[[str], Any]:
         return found
 
     return find
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request, tmp_path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'index' / 'index.db'}"
+    return request.getfixturevalue("postgres").create_database()

@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 import yaml
 from components.filled import WHEN, instance, put
-from components.postgres import Postgres
 from pydicom.data import get_testdata_file
 
 from scpd.cli.holdings import shown_size
@@ -32,12 +31,6 @@ PATIENCE = 30.0
 FINE, FAILED, USAGE, BAD_CONFIGURATION, INTERRUPTED = 0, 1, 2, 78, 130
 ALONE = "--jobs", "1"
 FILES = ("CT_small.dcm", "MR_small.dcm", "JPEG2000.dcm", "examples_rgb_color.dcm", "rtplan.dcm")
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    with Postgres() as server:
-        yield server
 
 
 @pytest.fixture

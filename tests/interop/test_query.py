@@ -400,12 +400,6 @@ def _analyze(url: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with Postgres() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def made() -> tuple[list[File], Truth]:
     files = list(Made(SEED, patients=120, studies=400).files(2000))
     truth = Truth(KEPT)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from components.aged import NOW, OLD, PATIENCE, Archive, Witness
-from components.postgres import Postgres
 from components.told import Told, log_of_what_is_made
 
 from scpd.retention.judging import Work
@@ -14,19 +13,6 @@ from scpd.retention.keeper import Keeper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    with Postgres() as server:
-        yield server
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request, tmp_path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'index.db'}"
-    return request.getfixturevalue("postgres").create_database()
 
 
 @pytest.fixture
